@@ -1,0 +1,207 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"breakglass/internal/app"
+	"breakglass/internal/config"
+	"breakglass/internal/store/sqlite"
+	"breakglass/internal/version"
+)
+
+// errFound ends check when there were problems; they are printed already.
+var errFound = errors.New("the configuration has problems")
+
+func newCheck() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "check --config FILE",
+		Short: "Report every problem of a configuration and the files that it names",
+		Long: `Reports every problem of the configuration, the policy and the rate limits at once, with file and line,
+and whether the secrets that sinks need are there. Nothing is started, changed or asked over the network.
+Exit code 0 means that the server would start with it.`,
+		Example: "  breakglassd check --config /etc/breakglass/config.yaml",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if path == "" {
+				return usageError{errors.New("check needs --config FILE")}
+			}
+			warnings, err := app.Check(path)
+			for _, w := range warnings {
+				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s: warning: %s\n", path, w) // the log of the server says it too
+			}
+			if err != nil {
+				_, _ = fmt.Fprintln(cmd.OutOrStdout(), err) // the exit code says it too
+				return errFound
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: no problems\n", path)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&path, "config", "", "configuration `FILE`")
+	return cmd
+}
+
+// databasePath is where the database of a configuration is.
+func databasePath(configFile string) (string, error) {
+	if configFile == "" {
+		return "", usageError{errors.New("--config FILE is required")}
+	}
+	cfg, err := config.Load(configFile)
+	return cfg.Store.SQLite.Path, err
+}
+
+// beside opens the database of a configuration for reading, also while a
+// server runs.
+func beside(ctx context.Context, configFile string) (*sqlite.Beside, error) {
+	path, err := databasePath(configFile)
+	if err != nil {
+		return nil, err
+	}
+	return sqlite.OpenBeside(ctx, path)
+}
+
+func newBackup() *cobra.Command {
+	var path string
+	cmd := &cobra.Command{
+		Use:   "backup --config FILE DESTINATION",
+		Short: "Write a consistent copy of the database, also while the server runs",
+		Long: `Writes a consistent, compact copy of the database to a new file. The server may
+be running. Restoring is putting the copy in the database's place while no
+server runs.`,
+		Example: "  breakglassd backup --config /etc/breakglass/config.yaml /backup/breakglass-2026-03-01.db",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) != 1 {
+				return usageError{errors.New("backup needs one DESTINATION file")}
+			}
+			st, err := beside(cmd.Context(), path)
+			if err != nil {
+				return err
+			}
+			if err := errors.Join(st.Backup(cmd.Context(), args[0]), st.Close()); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s written\n", args[0])
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&path, "config", "", "configuration `FILE`")
+	return cmd
+}
+
+func newDeliveries() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "deliveries",
+		Short: "Show notifications that wait or were given up, and try those again",
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	var path string
+	cmd.PersistentFlags().StringVar(&path, "config", "", "configuration `FILE`")
+
+	list := &cobra.Command{
+		Use:     "list --config FILE",
+		Short:   "Count the waiting and the dead deliveries of each sink",
+		Example: "  breakglassd deliveries list --config /etc/breakglass/config.yaml",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			st, err := beside(cmd.Context(), path)
+			if err != nil {
+				return err
+			}
+			counts, err := st.DeliveryCounts(cmd.Context())
+			if err := errors.Join(err, st.Close()); err != nil {
+				return err
+			}
+			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
+			_, _ = fmt.Fprintln(w, "SINK\tWAITING\tDEAD\tOLDEST WAITING") // Flush reports it
+			for _, sink := range slices.Sorted(maps.Keys(counts)) {
+				c := counts[sink]
+				oldest := "-"
+				if !c.Oldest.IsZero() {
+					oldest = c.Oldest.UTC().Format(time.RFC3339)
+				}
+				_, _ = fmt.Fprintf(w, "%q\t%d\t%d\t%s\n", sink, c.Pending, c.Dead, oldest) // Flush reports it
+			}
+			return w.Flush()
+		},
+	}
+	var sink string
+	retry := &cobra.Command{
+		Use:   "retry --config FILE [--sink NAME]",
+		Short: "Make dead deliveries due again",
+		Long: `Makes deliveries that were given up due again, of one sink or of all. The
+server must not be running: it takes them up when it starts.`,
+		Example: "  breakglassd deliveries retry --config /etc/breakglass/config.yaml --sink siem",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			database, err := databasePath(path)
+			if err != nil {
+				return err
+			}
+			st, err := sqlite.Open(cmd.Context(), database, sqlite.Options{})
+			if err != nil {
+				return err
+			}
+			n, err := st.RetryDead(cmd.Context(), sink)
+			if err := errors.Join(err, st.Close()); err != nil {
+				return err
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d deliveries are due again\n", n)
+			return err
+		},
+	}
+	retry.Flags().StringVar(&sink, "sink", "", "only deliveries to the sink `NAME`")
+	cmd.AddCommand(list, retry)
+	return cmd
+}
+
+func newHealthcheck() *cobra.Command {
+	var url string
+	cmd := &cobra.Command{
+		Use:     "healthcheck [--url URL]",
+		Short:   "Ask a running server whether it is ready; for containers without a shell",
+		Example: "  breakglassd healthcheck --url http://127.0.0.1:8080/readyz",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
+			defer cancel()
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+			if err != nil {
+				return usageError{err}
+			}
+			res, err := http.DefaultClient.Do(req)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = res.Body.Close() }() // nothing was written
+			if res.StatusCode != http.StatusOK {
+				return fmt.Errorf("not ready: %s answers %s", url, res.Status)
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&url, "url", "http://127.0.0.1:8080/readyz", "the server's `URL` to ask")
+	return cmd
+}
+
+func newVersion() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "breakglassd %s (%s, %s)\n", version.Version, version.Commit, version.Go())
+			return err
+		},
+	}
+}

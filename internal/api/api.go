@@ -1,0 +1,174 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/go-chi/chi/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"breakglass/internal/authn"
+	"breakglass/internal/breakglass"
+)
+
+// DefaultRequestTimeout bounds a call, apart from the wait of a long poll.
+const DefaultRequestTimeout = 20 * time.Second
+
+// Config is what the API is made of. Service and Authenticator are required.
+type Config struct {
+	Service       *breakglass.Service
+	Authenticator authn.Authenticator
+	// Ready reports what the server needs in order to work; nil means nothing.
+	Ready func(ctx context.Context) []Check
+	// Metrics collects and serves metrics; nil means that there are none.
+	Metrics *prometheus.Registry
+	// AdminListener moves /metrics from this handler to Admin alone.
+	AdminListener bool
+	// Spec is openapi.yaml.
+	Spec    []byte
+	Version Version
+	Log     *slog.Logger
+	// RequestTimeout bounds a call; zero means DefaultRequestTimeout.
+	RequestTimeout time.Duration
+}
+
+// Version says which build serves.
+type Version struct {
+	Version string `json:"version"`
+	Commit  string `json:"commit"`
+	Go      string `json:"go"`
+}
+
+// Check is one thing that the server needs. Detail is shown to anybody who
+// asks /readyz, so it holds no path, address or cause.
+type Check struct {
+	Name   string
+	OK     bool
+	Detail string
+}
+
+// Handler serves the API. It is safe for concurrent use.
+type Handler struct {
+	cfg      Config
+	metrics  *metrics
+	validate *requestValidator
+	router   chi.Router
+	admin    chi.Router
+	draining context.Context
+	drain    context.CancelFunc
+
+	// Header values that every answer shares; never written to.
+	nosniff, noStore, typeJSON []string
+}
+
+// New returns the API. Its errors are faults of the configuration.
+func New(cfg Config) (*Handler, error) {
+	if cfg.Service == nil || cfg.Authenticator == nil {
+		return nil, errors.New("api: Service and Authenticator are required")
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.RequestTimeout <= 0 {
+		cfg.RequestTimeout = DefaultRequestTimeout
+	}
+	h := &Handler{cfg: cfg, nosniff: []string{"nosniff"}, noStore: []string{"no-store"}, typeJSON: []string{"application/json"}}
+	h.draining, h.drain = context.WithCancel(context.Background())
+	var err error
+	if h.metrics, err = newMetrics(cfg.Metrics); err != nil {
+		return nil, err
+	}
+	if h.validate, err = newRequestValidator(); err != nil {
+		return nil, err
+	}
+	main := append(h.calls(), h.operations()...)
+	if !cfg.AdminListener {
+		main = append(main, h.metricsEndpoint()...)
+	}
+	h.router = h.route(main)
+	h.admin = h.route(append(h.operations(), h.metricsEndpoint()...))
+	return h, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.router.ServeHTTP(w, r) }
+
+// Admin serves /metrics and the other open paths for an admin listener.
+func (h *Handler) Admin() http.Handler { return h.admin }
+
+// Drain ends every long poll with what it has. Nothing else is cut short; it
+// is for the beginning of a graceful shutdown.
+func (h *Handler) Drain() { h.drain() }
+
+// Routes lists what the handler serves, as "GET /v1/events". HEAD, which every
+// GET has, is left out.
+func (h *Handler) Routes() []string {
+	var routes []string
+	_ = chi.Walk(h.router, func(method, route string, _ http.Handler, _ ...func(http.Handler) http.Handler) error {
+		if method != http.MethodHead {
+			routes = append(routes, method+" "+route)
+		}
+		return nil
+	})
+	return routes
+}
+
+// calls are the calls under /v1.
+func (h *Handler) calls() []endpoint {
+	return []endpoint{
+		{method: http.MethodPost, pattern: "/v1/breakglass", handle: h.invoke, authenticated: true},
+		{method: http.MethodGet, pattern: "/v1/breakglass", handle: h.list, authenticated: true},
+		{method: http.MethodGet, pattern: "/v1/breakglass/{id}", handle: h.check, authenticated: true},
+		{method: http.MethodPost, pattern: "/v1/breakglass/{id}/close", handle: h.close, authenticated: true},
+		{method: http.MethodPost, pattern: "/v1/breakglass/{id}/credentials", handle: h.credentials, authenticated: true},
+		{method: http.MethodGet, pattern: "/v1/events", handle: h.feed, authenticated: true},
+		{method: http.MethodGet, pattern: "/v1/profiles", handle: h.profiles, authenticated: true},
+		{method: http.MethodGet, pattern: "/v1/whoami", handle: h.whoami, authenticated: true},
+	}
+}
+
+// operations are the open paths.
+func (h *Handler) operations() []endpoint {
+	return []endpoint{
+		{method: http.MethodGet, pattern: "/healthz", handle: h.healthz},
+		{method: http.MethodGet, pattern: "/readyz", handle: h.readyz},
+		{method: http.MethodGet, pattern: "/version", handle: h.version},
+		{method: http.MethodGet, pattern: "/openapi.yaml", handle: h.spec},
+	}
+}
+
+func (h *Handler) metricsEndpoint() []endpoint {
+	if h.cfg.Metrics == nil {
+		return nil
+	}
+	served := promhttp.HandlerFor(h.cfg.Metrics, promhttp.HandlerOpts{
+		ErrorLog: slog.NewLogLogger(h.cfg.Log.Handler(), slog.LevelError), ErrorHandling: promhttp.ContinueOnError,
+	})
+	return []endpoint{{method: http.MethodGet, pattern: "/metrics", handle: func(c *call) error {
+		c.quiet = true
+		served.ServeHTTP(&c.w, c.r)
+		return nil
+	}}}
+}
+
+// route builds a router. chi only finds the endpoint: everything that happens
+// to a request is in serve, in one place and order.
+func (h *Handler) route(endpoints []endpoint) chi.Router {
+	router := chi.NewRouter()
+	for _, e := range endpoints {
+		served := h.serve(e)
+		router.Method(e.method, e.pattern, served)
+		if e.method == http.MethodGet {
+			router.Method(http.MethodHead, e.pattern, served) // net/http drops the body
+		}
+	}
+	router.NotFound(h.serve(endpoint{pattern: unmatched, handle: notFound}))
+	router.MethodNotAllowed(h.serve(endpoint{pattern: unmatched, handle: func(c *call) error {
+		return methodNotAllowed(c, router)
+	}}))
+	return router
+}

@@ -1,0 +1,256 @@
+package api_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/stretchr/testify/require"
+
+	spec "breakglass"
+	"breakglass/internal/api"
+	"breakglass/internal/authn"
+	"breakglass/internal/breakglass"
+	"breakglass/internal/issuer"
+	"breakglass/internal/policy"
+	"breakglass/internal/ratelimit"
+	"breakglass/internal/store/sqlite"
+)
+
+// The people of the tests; the token of each is "token-of-" and the name.
+const (
+	alice   = "alice@example.com" // engineer
+	bob     = "bob@example.com"   // engineer
+	sam     = "sam@example.com"   // reviewer
+	auditor = "dashboard"
+	bot     = "incident-bot" // delegate
+	nobody  = ""
+)
+
+const testPolicy = `
+version: "1"
+rules:
+  - {name: engineers, profiles: [prod, staging, limited, gone], groups: [engineers, security], max_duration: 4h}
+  - {name: ticketed, profiles: [ticketed], groups: [engineers], max_duration: 30m, require_ticket: true, allowed_reason_codes: [incident]}
+`
+
+const testLimits = `
+version: "1"
+rules:
+  - {name: limited, profiles: [limited], cooldown: 30m, max_per_user: 100, quota_window: 24h, escalation_threshold: 2}
+`
+
+// server is the API over the real service, store, policy and limits, on a
+// real listener.
+type server struct {
+	url     string
+	clock   *clock
+	log     *logBuffer
+	store   *sqlite.Store
+	service *breakglass.Service
+	handler *api.Handler
+	issuer  *switchedIssuer
+	auth    *switchedAuth
+	ready   atomic.Pointer[[]api.Check]
+	http    *http.Server
+	dir     string
+}
+
+type options struct {
+	policy, limits string
+	profiles       []string
+	adminListener  bool
+	requestTimeout time.Duration
+	dir            string
+	quiet          bool // log nothing below Info
+}
+
+func start(t testing.TB, opts options) *server {
+	t.Helper()
+	s := &server{clock: newClock(), log: &logBuffer{}, issuer: &switchedIssuer{}, dir: opts.dir}
+	if s.dir == "" {
+		s.dir = t.TempDir()
+	}
+	var err error
+	s.store, err = sqlite.Open(t.Context(), filepath.Join(s.dir, "test.db"), sqlite.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = s.store.Close() })
+	log := logTo(s.log)
+	if opts.quiet {
+		log = slog.New(slog.NewJSONHandler(s.log, nil))
+	}
+	s.auth = newSwitchedAuth(t)
+	s.service = newService(t, s, opts, log)
+	registry := prometheus.NewRegistry()
+	s.handler, err = api.New(api.Config{
+		Service: s.service, Authenticator: s.auth, Spec: spec.OpenAPI(), Log: log, Metrics: registry,
+		AdminListener: opts.adminListener, RequestTimeout: opts.requestTimeout,
+		Version: api.Version{Version: "test", Commit: "unknown", Go: "go"},
+		Ready: func(context.Context) []api.Check {
+			if checks := s.ready.Load(); checks != nil {
+				return *checks
+			}
+			return []api.Check{{Name: "store", OK: true, Detail: "takes writes"}}
+		},
+	})
+	require.NoError(t, err)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	s.url = "http://" + listener.Addr().String()
+	s.http = api.NewServer(s.handler, log, s.handler.Drain)
+	go func() { _ = s.http.Serve(listener) }()
+	t.Cleanup(func() { _ = s.http.Close() })
+	return s
+}
+
+func newService(t testing.TB, s *server, opts options, log *slog.Logger) *breakglass.Service {
+	t.Helper()
+	if opts.policy == "" {
+		opts.policy = testPolicy
+	}
+	if opts.limits == "" {
+		opts.limits = testLimits
+	}
+	if opts.profiles == nil {
+		opts.profiles = []string{"prod", "staging", "limited", "ticketed", "gone"}
+	}
+	rules, err := policy.Parse("policy.yaml", []byte(opts.policy))
+	require.NoError(t, err)
+	limits, err := ratelimit.Parse("ratelimit.yaml", []byte(opts.limits))
+	require.NoError(t, err)
+	var profiles []breakglass.Profile
+	for _, name := range opts.profiles {
+		profiles = append(profiles, breakglass.Profile{Name: name, RoleARN: "arn:aws:iam::123456789012:role/" + name, Region: "us-east-1"})
+	}
+	return breakglass.New(breakglass.Config{
+		Store: s.store, Journal: s.store, Profiles: profiles, Issuer: s.issuer, Directory: s.auth,
+		Policy: func() (breakglass.Policy, error) { return rules, nil },
+		Limits: func() (breakglass.RateLimiter, error) { return limits, nil },
+		Sinks:  func(breakglass.EntryType, string) []string { return nil },
+		Now:    s.clock.Now, Log: log,
+	})
+}
+
+// entries returns the whole audit trail.
+func (s *server) entries(t testing.TB) []breakglass.LogEntry {
+	t.Helper()
+	head, err := s.store.Head(t.Context())
+	require.NoError(t, err)
+	if head == 0 {
+		return nil
+	}
+	entries, _, err := s.store.Entries(t.Context(), breakglass.EntryQuery{Limit: 1000})
+	require.NoError(t, err)
+	return entries
+}
+
+// events returns every stored event.
+func (s *server) events(t testing.TB) []breakglass.Event {
+	t.Helper()
+	events, err := s.store.Events(t.Context(), breakglass.EventQuery{Limit: 1000, Now: s.clock.Now()})
+	require.NoError(t, err)
+	return events
+}
+
+// clock is a wall clock that tests move.
+type clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+func newClock() *clock { return &clock{at: time.Date(2026, 3, 2, 2, 4, 5, 123456000, time.UTC)} }
+
+// Now advances a little on each look, so that no two events are at one time.
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(time.Microsecond)
+	return c.at
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = c.at.Add(d)
+}
+
+// switchedIssuer is the development issuer until it is told to fail.
+type switchedIssuer struct {
+	fail atomic.Pointer[breakglass.Error]
+}
+
+func (i *switchedIssuer) Issue(ctx context.Context, p breakglass.Profile, ev breakglass.Event, now time.Time) (breakglass.Credentials, error) {
+	if e := i.fail.Load(); e != nil {
+		return breakglass.Credentials{}, e
+	}
+	return issuer.Dev{}.Issue(ctx, p, ev, now)
+}
+
+// switchedAuth is the real authentication until it is told to break.
+type switchedAuth struct {
+	*authn.Static
+	panics, down atomic.Bool
+}
+
+func (a *switchedAuth) Authenticate(r *http.Request) (breakglass.Principal, error) {
+	switch {
+	case a.panics.Load():
+		panic("boom-4711")
+	case a.down.Load():
+		return breakglass.Principal{}, errors.New("dial tcp 10.1.2.3:443: connection refused")
+	}
+	return a.Static.Authenticate(r)
+}
+
+func newSwitchedAuth(t testing.TB) *switchedAuth {
+	t.Helper()
+	groups := map[string][]string{alice: {"engineers"}, bob: {"engineers"}, sam: {"security"}, auditor: nil, bot: nil}
+	var tokens []authn.Token
+	for name, g := range groups {
+		sum := sha256.Sum256([]byte(tokenOf(name)))
+		tokens = append(tokens, authn.Token{Name: name, SHA256: hex.EncodeToString(sum[:]), Groups: g})
+	}
+	static, err := authn.New(tokens, authn.Roles{
+		breakglass.RoleReviewer: {Groups: []string{"security"}}, breakglass.RoleAuditor: {Users: []string{auditor}},
+		breakglass.RoleDelegate: {Users: []string{bot}},
+	})
+	require.NoError(t, err)
+	return &switchedAuth{Static: static}
+}
+
+func tokenOf(name string) string {
+	return "token-of-" + string(bytes.ReplaceAll([]byte(name), []byte("@"), []byte("-at-")))
+}
+
+// logBuffer keeps what the server logs.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func logTo(b *logBuffer) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}

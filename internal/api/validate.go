@@ -1,0 +1,103 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/go-playground/validator/v10"
+
+	"breakglass/internal/breakglass"
+)
+
+// invokeRequest is the body of POST /v1/breakglass. The tags name the domain's
+// own checks, so that there is one definition of what is valid.
+type invokeRequest struct {
+	Profile         string  `json:"profile" validate:"required,name"`
+	ReasonCode      string  `json:"reason_code" validate:"required,reason_code"`
+	Justification   string  `json:"justification" validate:"required,justification"`
+	Ticket          string  `json:"ticket" validate:"ticket"`
+	Invoker         *string `json:"invoker" validate:"omitnil,name"`
+	DurationSeconds *int64  `json:"duration_seconds" validate:"omitnil,duration_seconds"`
+}
+
+func (in *invokeRequest) fields() fields {
+	return fields{
+		"profile": text(&in.Profile), "reason_code": text(&in.ReasonCode), "justification": text(&in.Justification),
+		"ticket": text(&in.Ticket), "invoker": optionalText(&in.Invoker), "duration_seconds": optionalInteger(&in.DurationSeconds),
+	}
+}
+
+// closeRequest is the body of POST /v1/breakglass/{id}/close.
+type closeRequest struct {
+	Reason string `json:"reason" validate:"required,closed_reason"`
+}
+
+func (in *closeRequest) fields() fields { return fields{"reason": text(&in.Reason)} }
+
+// checks are the domain's checks by tag. Each returns what is wrong, or "".
+func checks() map[string]func(v reflect.Value) string {
+	onText := func(check func(string) string) func(reflect.Value) string {
+		return func(v reflect.Value) string { return check(v.String()) }
+	}
+	return map[string]func(reflect.Value) string{
+		"name":          onText(breakglass.CheckName),
+		"reason_code":   onText(func(s string) string { return breakglass.CheckReasonCode(breakglass.ReasonCode(s)) }),
+		"justification": onText(breakglass.CheckJustification),
+		"ticket":        onText(breakglass.CheckTicket),
+		"closed_reason": onText(breakglass.CheckClosedReason),
+		"duration_seconds": func(v reflect.Value) string {
+			d := breakglass.Seconds(v.Int())
+			if d == 0 {
+				d = -time.Second // zero asks for the default only by being absent
+			}
+			return breakglass.CheckDuration(d)
+		},
+	}
+}
+
+// requestValidator checks the values of request bodies.
+type requestValidator struct {
+	validate *validator.Validate
+	checks   map[string]func(reflect.Value) string
+}
+
+func newRequestValidator() (*requestValidator, error) {
+	v := &requestValidator{validate: validator.New(validator.WithRequiredStructEnabled()), checks: checks()}
+	v.validate.RegisterTagNameFunc(func(f reflect.StructField) string { return f.Tag.Get("json") })
+	for tag, check := range v.checks {
+		if err := v.validate.RegisterValidation(tag, func(fl validator.FieldLevel) bool { return check(fl.Field()) == "" }); err != nil {
+			return nil, fmt.Errorf("validation %q: %w", tag, err)
+		}
+	}
+	return v, nil
+}
+
+// check notes every bad value. A field that is known to be wrong is passed
+// over: its value is not what the caller wrote.
+func (v *requestValidator) check(request any, f *faults) error {
+	err := v.validate.Struct(request)
+	var bad validator.ValidationErrors
+	if err != nil && !errors.As(err, &bad) {
+		return err
+	}
+	for _, fe := range bad {
+		if !f.has(fe.Field()) {
+			f.add(fe.Field(), v.message(fe))
+		}
+	}
+	return nil
+}
+
+func (v *requestValidator) message(fe validator.FieldError) string {
+	if fe.Tag() == "required" {
+		return "is required and must not be empty"
+	}
+	value := reflect.Indirect(reflect.ValueOf(fe.Value()))
+	if check, ok := v.checks[fe.Tag()]; ok && value.IsValid() {
+		return check(value)
+	}
+	return "is not valid (" + strings.ReplaceAll(fe.Tag(), "_", " ") + ")"
+}

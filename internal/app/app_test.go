@@ -1,0 +1,123 @@
+package app
+
+import (
+	"context"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+func TestDevelopmentModeStaysOnLoopback(t *testing.T) {
+	for _, addr := range []string{"0.0.0.0:8080", ":8080", "192.0.2.1:80", "example.com:80", "nonsense"} {
+		_, err := DevConfig(addr, t.TempDir())
+		require.Error(t, err, addr)
+	}
+}
+
+func TestDevelopmentTokensAreKeptAndPrivate(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	first, err := DevConfig("127.0.0.1:0", dir)
+	require.NoError(t, err)
+	again, err := DevConfig("127.0.0.1:0", dir)
+	require.NoError(t, err)
+	assert.Equal(t, first.Auth.Tokens, again.Auth.Tokens, "bgctl stays logged in over a restart")
+	for name, mode := range map[string]fs.FileMode{".": 0o700, DevTokensFile: 0o600, "policy.yaml": 0o600} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		require.NoError(t, err)
+		assert.Equal(t, mode, info.Mode().Perm(), name)
+	}
+	require.NoError(t, os.WriteFile(filepath.Join(dir, DevTokensFile), []byte("not JSON"), 0o600))
+	_, err = DevConfig("127.0.0.1:0", dir)
+	require.ErrorContains(t, err, "remove it to get new tokens")
+}
+
+func TestAnEditedDevelopmentPolicyIsKept(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "policy.yaml")
+	require.NoError(t, os.WriteFile(path, []byte("mine"), 0o600))
+	_, err := DevConfig("127.0.0.1:0", dir)
+	require.NoError(t, err)
+	data, err := os.ReadFile(path)
+	require.NoError(t, err)
+	assert.Equal(t, "mine", string(data))
+}
+
+func TestAFailedStartLeavesNothingOpen(t *testing.T) {
+	c, err := DevConfig("127.0.0.1:0", t.TempDir())
+	require.NoError(t, err)
+	broken := c
+	broken.Audit.File = filepath.Join(t.TempDir(), "no", "such", "folder", "audit.jsonl")
+	_, err = New(t.Context(), broken, Options{})
+	require.ErrorContains(t, err, "audit")
+
+	busy, err := New(t.Context(), c, Options{})
+	require.NoError(t, err, "the database's lock was given back")
+	require.NoError(t, busy.Start())
+	taken := c
+	taken.Store.SQLite.Path = filepath.Join(t.TempDir(), "other.db")
+	taken.Listen = busy.Addr().String()
+	second, err := New(t.Context(), taken, Options{})
+	require.NoError(t, err)
+	require.ErrorContains(t, second.Start(), "address already in use")
+	third, err := New(t.Context(), c, Options{})
+	require.ErrorContains(t, err, "is in use by process")
+	require.Nil(t, third)
+	require.NoError(t, busy.Stop(context.Background()))
+}
+
+func TestEveryMetricHasHelpAndIsServed(t *testing.T) {
+	c, err := DevConfig("127.0.0.1:0", t.TempDir())
+	require.NoError(t, err)
+	a, err := New(t.Context(), c, Options{})
+	require.NoError(t, err)
+	require.NoError(t, a.Start())
+	defer func() { require.NoError(t, a.Stop(context.Background())) }()
+	families, err := a.metrics.registry.Gather()
+	require.NoError(t, err)
+	names := map[string]bool{}
+	for _, f := range families {
+		names[f.GetName()] = true
+		assert.NotEmpty(t, f.GetHelp(), f.GetName())
+	}
+	for _, want := range []string{"breakglass_build_info", "breakglass_active_events", "breakglass_audit_head", "breakglass_rules_current"} {
+		assert.Contains(t, names, want)
+	}
+	res, err := http.Get("http://" + a.Addr().String() + "/metrics")
+	require.NoError(t, err)
+	defer func() { _ = res.Body.Close() }() // only read
+	assert.Equal(t, http.StatusOK, res.StatusCode)
+}
+
+func TestCheckReportsTheProblemsOfEveryFile(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"config.yaml", "policy.yaml", "ratelimit.yaml"} {
+		data, err := os.ReadFile(filepath.Join("../../examples", name))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
+	}
+	config := filepath.Join(dir, "config.yaml")
+	t.Setenv("SIEM_HOOK_SECRET", "whsec_"+strings.Repeat("QUJD", 10))
+	warnings, err := Check(config)
+	require.NoError(t, err, "the examples fit together")
+	require.Empty(t, warnings)
+	for _, name := range []string{"policy.yaml", "ratelimit.yaml"} {
+		path := filepath.Join(dir, name)
+		data, err := os.ReadFile(path)
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(path, []byte(strings.Replace(string(data), "rules:", "rulez:", 1)), 0o600))
+	}
+	t.Setenv("SIEM_HOOK_SECRET", "")
+	_, err = Check(config)
+	require.ErrorContains(t, err, "sinks[1].secret_env")
+	require.ErrorContains(t, err, "policy.yaml:")
+	require.ErrorContains(t, err, "ratelimit.yaml:")
+	require.ErrorContains(t, err, "rulez")
+	_, err = Check("../../deploy/compose/config.yaml")
+	require.NoError(t, err)
+}

@@ -1,0 +1,182 @@
+package app
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"breakglass/internal/breakglass"
+	"breakglass/internal/version"
+)
+
+// scrapeTimeout bounds what a scrape may ask the store.
+const scrapeTimeout = 2 * time.Second
+
+// metrics is what the parts below the API report. Names end in their unit, as
+// Prometheus advises.
+type metrics struct {
+	registry *prometheus.Registry
+
+	entries      *prometheus.CounterVec
+	sent         *prometheus.CounterVec
+	attemptTime  *prometheus.HistogramVec
+	arrival      *prometheus.HistogramVec
+	sinkDisabled *prometheus.GaugeVec
+	reloads      *prometheus.CounterVec
+	fileCurrent  *prometheus.GaugeVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		entries: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "breakglass_audit_entries_total",
+			Help: "Audit entries written since the server started, by type and reason of refusal."}, []string{"event", "reason"}),
+		sent: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "breakglass_notification_attempts_total",
+			Help: "Attempts to notify a sink, by result: sent, failed, dead (given up)."}, []string{"sink", "result"}),
+		attemptTime: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "breakglass_notification_attempt_seconds",
+			Help: "Duration of attempts to notify a sink."}, []string{"sink"}),
+		arrival: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "breakglass_notification_age_seconds",
+			Help:    "Time from an audit entry to its arrival at a sink.",
+			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 5, 60, 3600, 86400}}, []string{"sink"}),
+		sinkDisabled: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "breakglass_notification_sink_disabled",
+			Help: "1 when the sink answered 410 Gone and gets no more notifications until a restart."}, []string{"sink"}),
+		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "breakglass_rules_reloads_total",
+			Help: "Changes of the policy and rate-limit files, by file and result: ok, failed."}, []string{"file", "result"}),
+		fileCurrent: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "breakglass_rules_current",
+			Help: "1 when the file on disk is in force; 0 when it is broken and the last good one is (or none)."}, []string{"file"}),
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "breakglass_build_info", Help: "Always 1; the labels say which build this is.",
+		ConstLabels: prometheus.Labels{"version": version.Version, "commit": version.Commit, "goversion": version.Go()}})
+	build.Set(1)
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build,
+		m.entries, m.sent, m.attemptTime, m.arrival, m.sinkDisabled, m.reloads, m.fileCurrent)
+	return m
+}
+
+// LogBreakGlass counts an audit entry.
+func (m *metrics) LogBreakGlass(e breakglass.LogEntry) error {
+	m.entries.WithLabelValues(string(e.Event), e.Reason).Inc()
+	return nil
+}
+
+// The four methods below make metrics a notify.Observer.
+
+func (m *metrics) Sent(sink string, took, age time.Duration) {
+	m.sent.WithLabelValues(sink, "sent").Inc()
+	m.attemptTime.WithLabelValues(sink).Observe(took.Seconds())
+	m.arrival.WithLabelValues(sink).Observe(age.Seconds())
+}
+
+func (m *metrics) Failed(sink string, took time.Duration) {
+	m.sent.WithLabelValues(sink, "failed").Inc()
+	m.attemptTime.WithLabelValues(sink).Observe(took.Seconds())
+}
+
+func (m *metrics) Dead(sink string) { m.sent.WithLabelValues(sink, "dead").Inc() }
+
+func (m *metrics) Disabled(sink string) { m.sinkDisabled.WithLabelValues(sink).Set(1) }
+
+// reloaded counts a change of a rules file.
+func (m *metrics) reloaded(file string, ok bool) {
+	result, current := "failed", 0.0
+	if ok {
+		result, current = "ok", 1
+	}
+	m.reloads.WithLabelValues(file, result).Inc()
+	m.fileCurrent.WithLabelValues(file).Set(current)
+}
+
+// gaugesKept is how long the answers of the store are good for. Anybody who can
+// reach /metrics can ask for them, and counting takes time from those who work.
+const gaugesKept = 5 * time.Second
+
+// storeGauges asks the store at a scrape: what is counted there is never kept
+// twice, but for a moment.
+type storeGauges struct {
+	store storeForMetrics
+	now   func() time.Time
+	log   *slog.Logger
+
+	mu    sync.Mutex // one asks, the others wait for the answer
+	asked time.Time
+	last  []prometheus.Metric
+}
+
+type storeForMetrics interface {
+	Head(ctx context.Context) (int64, error)
+	ActiveByExpiry(ctx context.Context, limit int) ([]breakglass.Event, error)
+	DeliveryCounts(ctx context.Context) (map[string]breakglass.DeliveryCount, error)
+}
+
+// maxActiveCounted bounds what counting active events costs.
+const maxActiveCounted = 10_000
+
+var (
+	descActive = prometheus.NewDesc("breakglass_active_events", "Events that are active now (counted up to 10000).", nil, nil)
+	descHead   = prometheus.NewDesc("breakglass_audit_head", "Sequence number of the newest audit entry.", nil, nil)
+	descQueue  = prometheus.NewDesc("breakglass_deliveries", "Notifications by state: waiting, or dead (given up).", []string{"sink", "state"}, nil)
+	descOldest = prometheus.NewDesc("breakglass_delivery_oldest_seconds", "Age of the oldest waiting notification.", []string{"sink"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (g *storeGauges) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descActive, descHead, descQueue, descOldest} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (g *storeGauges) Collect(ch chan<- prometheus.Metric) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if since := time.Since(g.asked); g.asked.IsZero() || since >= gaugesKept {
+		g.last = g.ask()
+		g.asked = time.Now()
+	}
+	for _, m := range g.last {
+		ch <- m
+	}
+}
+
+// ask returns what the store answers; what it doesn't is left out, because a
+// scrape must work while the store doesn't.
+func (g *storeGauges) ask() (out []prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		out = append(out, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...))
+	}
+	now := g.now()
+	if events, err := g.store.ActiveByExpiry(ctx, maxActiveCounted); err == nil {
+		active := 0
+		for _, ev := range events {
+			if ev.StatusAt(now) == breakglass.StatusActive {
+				active++
+			}
+		}
+		gauge(descActive, float64(active))
+	} else {
+		g.log.Warn("metrics: counting active events failed", "error", err)
+	}
+	if head, err := g.store.Head(ctx); err == nil {
+		gauge(descHead, float64(head))
+	}
+	counts, err := g.store.DeliveryCounts(ctx)
+	if err != nil {
+		g.log.Warn("metrics: counting deliveries failed", "error", err)
+	}
+	for sink, c := range counts {
+		gauge(descQueue, float64(c.Pending), sink, "waiting")
+		gauge(descQueue, float64(c.Dead), sink, "dead")
+		age := 0.0
+		if !c.Oldest.IsZero() {
+			age = max(0, now.Sub(c.Oldest).Seconds())
+		}
+		gauge(descOldest, age, sink)
+	}
+	return out
+}

@@ -1,0 +1,41 @@
+package app
+
+import (
+	"context"
+
+	"breakglass/internal/api"
+	"breakglass/internal/reload"
+)
+
+// ready reports what the server needs in order to grant anything. Anybody may
+// ask, so paths and causes stay in the log.
+func (a *App) ready(ctx context.Context) []api.Check {
+	checks := []api.Check{
+		check("store", a.store.Ping(ctx), "reachable and writable", "can't be written to; see the server's log"),
+		check("clock", a.service.CheckClock(ctx), "agrees with the audit trail", "lies behind the audit trail; see the server's log"),
+		rulesCheck("policy", a.rules.policy.Status()),
+	}
+	if a.rules.limits == nil {
+		return append(checks, api.Check{Name: "rate_limits", OK: true, Detail: "none are configured"})
+	}
+	return append(checks, rulesCheck("rate_limits", a.rules.limits.Status()))
+}
+
+func check(name string, err error, good, bad string) api.Check {
+	if err != nil {
+		return api.Check{Name: name, Detail: bad}
+	}
+	return api.Check{Name: name, OK: true, Detail: good}
+}
+
+// rulesCheck is green while any good rules are in force, and says when they
+// aren't those of the file.
+func rulesCheck(name string, s reload.Status) api.Check {
+	switch {
+	case s.SHA256 == "":
+		return api.Check{Name: name, Detail: "was never readable: nothing is granted; see the server's log"}
+	case s.Err != nil:
+		return api.Check{Name: name, OK: true, Detail: "in force: sha256 " + s.SHA256 + "; the file on disk is broken, see the server's log"}
+	}
+	return api.Check{Name: name, OK: true, Detail: "in force: sha256 " + s.SHA256}
+}

@@ -1,0 +1,140 @@
+package breakglass
+
+import (
+	"context"
+	"errors"
+	"math"
+	"sync"
+	"time"
+)
+
+const (
+	// sweepBatch is how many expiries are recorded side by side, so that they
+	// share the store's group commit.
+	sweepBatch = 64
+	// sweepAtLeast bounds the sleep: a timer doesn't notice when the wall clock
+	// is set, nor what another replica has invoked.
+	sweepAtLeast = 15 * time.Second
+	// sweepRetry is the pause after the store failed.
+	sweepRetry = 500 * time.Millisecond
+	// idempotencyKept is how long a key is remembered.
+	idempotencyKept = 48 * time.Hour
+)
+
+// Run records expiries at the moment they happen, writes down suppressed
+// refusals and forgets old idempotency keys, until ctx ends. It catches up
+// first with whatever ended while no server ran.
+func (s *Service) Run(ctx context.Context) {
+	var purged time.Time
+	failing := false
+	for ctx.Err() == nil {
+		s.nextWake.Store(awake)
+		sleep, err := s.sweep(ctx)
+		s.flushRefusals(ctx, false)
+		if now := s.now(); err == nil && now.Sub(purged) >= time.Hour {
+			purged = now
+			err = s.cfg.Store.PurgeIdempotent(ctx, now.Add(-idempotencyKept))
+		}
+		if err != nil {
+			sleep = sweepRetry
+			if !failing && ctx.Err() == nil {
+				s.cfg.Log.Error("recording expiries fails; trying again until it works", "error", err)
+			}
+		} else if failing {
+			s.cfg.Log.Info("recording expiries works again")
+		}
+		failing = err != nil
+		s.sleep(ctx, sleep)
+	}
+	// What was counted but not yet written must not be lost at shutdown.
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	s.flushRefusals(last, true)
+}
+
+// awake is nextWake while the sweeper works: whatever is invoked now may come
+// too late for its look at the store, so it must look again.
+const awake = math.MaxInt64
+
+// sleep waits for d, or until somebody wakes the sweeper.
+func (s *Service) sleep(ctx context.Context, d time.Duration) {
+	s.nextWake.Store(s.now().Add(d).UnixMicro())
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-s.wake:
+	}
+}
+
+// wakeFor makes the sweeper look again when it would sleep past t.
+func (s *Service) wakeFor(t time.Time) {
+	if t.UnixMicro() >= s.nextWake.Load() {
+		return
+	}
+	select {
+	case s.wake <- struct{}{}:
+	default: // it is being woken already
+	}
+}
+
+// sweep records every expiry that is due and returns how long until the next.
+func (s *Service) sweep(ctx context.Context) (time.Duration, error) {
+	for {
+		events, err := s.cfg.Store.ActiveByExpiry(ctx, sweepBatch)
+		if err != nil {
+			return 0, err
+		}
+		now := s.now()
+		sleep, due := sweepAtLeast, events
+		for i, ev := range events {
+			if ev.StatusAt(now) == StatusActive {
+				sleep, due = min(sleep, ev.RemainingDuration(now)), events[:i]
+				break
+			}
+		}
+		if err := s.expireAll(ctx, due); err != nil {
+			return 0, err
+		}
+		if len(due) < sweepBatch {
+			if flush := s.refusals.nextFlush(); !flush.IsZero() {
+				sleep = min(sleep, max(0, flush.Sub(now)))
+			}
+			return sleep, nil
+		}
+	}
+}
+
+func (s *Service) expireAll(ctx context.Context, due []Event) error {
+	errs := make([]error, len(due))
+	var wg sync.WaitGroup
+	for i, ev := range due {
+		wg.Go(func() { errs[i] = s.expire(ctx, ev.ID) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// expire records active → expired, if that is still to be done.
+func (s *Service) expire(ctx context.Context, id string) error {
+	return s.cfg.Store.Update(ctx, Keys{EventID: id}, func(tx Tx) error {
+		ev, err := tx.Event(id)
+		if err != nil {
+			return err
+		}
+		now := s.now()
+		if !ev.Status.CanTransitionTo(StatusExpired) || ev.StatusAt(now) != StatusExpired {
+			return nil // somebody else did it, or it was closed in time
+		}
+		return s.writeExpired(tx, ev, now)
+	})
+}
+
+func (s *Service) writeExpired(tx Tx, ev Event, now time.Time) error {
+	ev = ev.expired()
+	if err := tx.PutEvent(ev); err != nil {
+		return err
+	}
+	return s.record(tx, entryFor(EntryExpired, SystemActor, now, ev), &ev)
+}

@@ -1,0 +1,286 @@
+package breakglass
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// Store keeps events, the audit trail, notifications to send and idempotency
+// records. Every change goes through Update.
+type Store interface {
+	// Update runs fn over a consistent view and commits what it wrote in one
+	// serializable transaction; when Update returns nil the change is durable.
+	//
+	// keys names everything that fn may look up or write, so that an engine can
+	// fetch and guard it in one round trip; a look-up outside keys is an error.
+	// fn may run more than once (after a conflict, or when another transaction
+	// of the same group fails), so it must not change anything but through tx
+	// and must overwrite, not accumulate, what it hands out. Look-ups see the
+	// state before fn: its own writes take effect when it returns nil. If fn
+	// returns an error nothing is written and Update returns that error as it
+	// is. A cancelled ctx ends the wait; whether the change was made is then
+	// unknown to the caller, as with any lost answer.
+	Update(ctx context.Context, keys Keys, fn func(tx Tx) error) error
+
+	// Event returns the stored event, or ErrNotFound.
+	Event(ctx context.Context, id string) (Event, error)
+
+	// Events returns the events that match q, newest first (created_at, then
+	// id, both descending), at most q.Limit of them.
+	Events(ctx context.Context, q EventQuery) ([]Event, error)
+
+	// ActiveByExpiry returns stored-active events, the earliest expires_at
+	// first, at most limit of them.
+	ActiveByExpiry(ctx context.Context, limit int) ([]Event, error)
+
+	// LatestEntryTime is the latest timestamp of any audit entry; zero when
+	// there is none.
+	LatestEntryTime(ctx context.Context) (time.Time, error)
+
+	// PurgeIdempotent forgets idempotency records created before the given time.
+	PurgeIdempotent(ctx context.Context, before time.Time) error
+}
+
+// Keys names what a transaction may touch.
+type Keys struct {
+	EventID     string // an existing event
+	Invoker     string // with Profile: stacking, cooldown and quota look-ups
+	Profile     string
+	Caller      string // with Idempotency: the idempotency record
+	Idempotency string
+}
+
+// Tx is the view and the writes of one transaction.
+type Tx interface {
+	History
+
+	// Event returns the stored event, or ErrNotFound.
+	Event(id string) (Event, error)
+	// FindActiveByInvokerAndProfile returns the stored-active event, which may
+	// have lapsed; nil when there is none.
+	FindActiveByInvokerAndProfile(invoker, profile string) (*Event, error)
+	// FindIdempotent returns the record of the caller's key; nil when there is none.
+	FindIdempotent(caller, key string) (*Idempotent, error)
+	// LatestEntryTime is the latest timestamp of any audit entry, which need not
+	// be the newest entry's; zero when there is none.
+	LatestEntryTime() (time.Time, error)
+
+	// PutEvent inserts or replaces an event.
+	PutEvent(e Event) error
+	// PutIdempotent inserts a record.
+	PutIdempotent(r Idempotent) error
+	// Append adds an entry to the audit trail, and a delivery of it to each
+	// sink. ev is the event right after the change, or nil.
+	Append(entry LogEntry, ev *Event, sinks []string) error
+}
+
+// History is what rate limits look at. Closed and expired events count.
+type History interface {
+	// CountByInvokerSince counts the user's events created after since, over
+	// all profiles, newest first, and stops at atMost.
+	CountByInvokerSince(invoker string, since time.Time, atMost int) (Tally, error)
+	// CountByProfileSince does the same for a profile, over all users.
+	CountByProfileSince(profile string, since time.Time, atMost int) (Tally, error)
+	// GetLastByInvokerAndProfile returns the user's newest event on the
+	// profile; nil when there is none.
+	GetLastByInvokerAndProfile(invoker, profile string) (*Event, error)
+}
+
+// Tally is a bounded count. Because the newest are counted first, Oldest tells
+// when the count falls below its bound: when that event leaves the window.
+type Tally struct {
+	Count  int
+	Oldest time.Time // created_at of the oldest event counted; zero when Count is 0
+}
+
+// Idempotent remembers that a caller's key made an event.
+type Idempotent struct {
+	Caller      string
+	Key         string
+	Fingerprint string // of the request; the same key with another one is refused
+	EventID     string
+	CreatedAt   time.Time
+}
+
+// EventQuery selects events. Zero fields don't filter.
+type EventQuery struct {
+	Invoker    string
+	Profile    string
+	Status     Status // as derived at Now, not as stored
+	ReasonCode ReasonCode
+	Since      time.Time // created_at ≥
+	Until      time.Time // created_at <
+	Before     *Position // continue after this event of the listing
+	Limit      int
+	Now        time.Time
+}
+
+// Position is a place in a listing of events.
+type Position struct {
+	CreatedAt time.Time
+	ID        string
+}
+
+// Journal is the audit trail for readers.
+type Journal interface {
+	// Head returns the sequence number of the newest committed entry, 0 when
+	// there is none. It must be cheap: every poll asks it.
+	Head(ctx context.Context) (int64, error)
+	// Entries returns the entries that match q in ascending order of seq, at
+	// most q.Limit of them, and the seq up to which the trail was searched: a
+	// reader that continues after it misses nothing.
+	Entries(ctx context.Context, q EntryQuery) (entries []LogEntry, through int64, err error)
+	// Wait returns nil as soon as the head is beyond after, or ctx.Err().
+	Wait(ctx context.Context, after int64) error
+}
+
+// EntryQuery selects audit entries. Zero fields don't filter.
+type EntryQuery struct {
+	After   int64
+	Event   EntryType
+	Invoker string
+	Profile string
+	Since   time.Time // timestamp ≥
+	Limit   int
+}
+
+// Policy says who may break the glass. Implementations are pure and safe for
+// concurrent use.
+type Policy interface {
+	// Decide judges one invocation.
+	Decide(r PolicyRequest) PolicyDecision
+	// Offer returns what the subject may invoke on the profile at that
+	// instant; ok is false when nothing.
+	Offer(subject Subject, profile string, at time.Time) (o Offer, ok bool)
+	// SHA256 is the hex digest of the file that the policy was read from.
+	SHA256() string
+}
+
+// Subject is for whom access is decided.
+type Subject struct {
+	Name   string
+	Groups []string
+}
+
+// PolicyRequest is what policy decides on.
+type PolicyRequest struct {
+	Subject    Subject
+	Profile    string
+	ReasonCode ReasonCode
+	Duration   time.Duration // zero: the default, or the rule's cap when lower
+	HasTicket  bool
+	At         time.Time
+}
+
+// PolicyDecision is the answer. When refused, Condition names what failed
+// (Condition… constants), Message says it in words and Allowed what would do.
+type PolicyDecision struct {
+	Permit      bool
+	Rule        string        // empty when no rule matched
+	MaxDuration time.Duration // of the rule that matched
+	Condition   string
+	Message     string
+	Allowed     *Allowed
+}
+
+// The conditions that a policy decision can fail on.
+const (
+	ConditionNoRule      = "no_matching_rule"
+	ConditionReasonCode  = "allowed_reason_codes"
+	ConditionTime        = "time"
+	ConditionMaxDuration = "max_duration"
+	ConditionTicket      = "require_ticket"
+	ConditionProfileCap  = "profile_max_duration"
+)
+
+// Offer is what a subject may invoke on one profile.
+type Offer struct {
+	Rule           string        `json:"rule"`
+	MaxDuration    time.Duration `json:"-"`
+	ReasonCodes    []ReasonCode  `json:"reason_codes"`
+	TicketRequired bool          `json:"ticket_required"`
+}
+
+// RateLimiter bounds how often the glass is broken.
+type RateLimiter interface {
+	// CheckRateLimit looks at the history in the order cooldown → user quota →
+	// profile quota → escalation. An error is the history's.
+	CheckRateLimit(h History, invoker, profile string, now time.Time) (LimitDecision, error)
+	// SHA256 is the hex digest of the file that the limits were read from.
+	SHA256() string
+}
+
+// LimitDecision is the answer of the rate limits.
+type LimitDecision struct {
+	Permit     bool
+	Rule       string        // empty when no rule matched
+	Limit      Limit         // which limit refused
+	RetryAfter time.Duration // when the next attempt can succeed as far as this limit goes
+	Message    string        // the refusal in words
+	Escalate   bool          // the threshold is reached: flag and alert, never block
+	Count      int           // the user's invocations in the window, this one included; only when Escalate
+	Threshold  int
+}
+
+// Profile is an AWS role in an account that can be invoked.
+type Profile struct {
+	Name           string
+	RoleARN        string
+	Region         string
+	ExternalID     string
+	MaxDuration    time.Duration // of an event; zero: MaxDuration
+	MaxSession     time.Duration // the role's MaxSessionDuration; zero: one hour, AWS's default
+	SourceIdentity bool          // set SourceIdentity (needs sts:SetSourceIdentity in the trust policy)
+	SessionTags    bool          // set session tags (needs sts:TagSession in the trust policy)
+}
+
+// Issuer turns an active event into credentials.
+type Issuer interface {
+	// Issue returns credentials that end at ev.ExpiresAt or earlier. A refusal
+	// or failure of the provider is an *Error with CodeCredentialsRefused.
+	Issue(ctx context.Context, p Profile, ev Event, now time.Time) (Credentials, error)
+}
+
+// Credentials are secret, except for AccessKeyID and what says how they were
+// made. They are never logged: String hides them.
+type Credentials struct {
+	AccessKeyID     string
+	SecretAccessKey string
+	SessionToken    string
+	Expiration      time.Time
+	Issuer          string // "aws" or "dev"
+	RoleSessionName string
+	SourceIdentity  string
+}
+
+// Role is what a principal may do beside invoking.
+type Role string
+
+// The roles.
+const (
+	RoleReviewer Role = "reviewer" // sees every event and the trail, closes any event
+	RoleAuditor  Role = "auditor"  // sees every event and the trail
+	RoleDelegate Role = "delegate" // invokes for others
+)
+
+// Roles lists every role.
+func Roles() []Role { return []Role{RoleReviewer, RoleAuditor, RoleDelegate} }
+
+// Principal is an authenticated caller: one canonical name plus groups and roles.
+type Principal struct {
+	Name   string
+	Groups []string
+	Roles  []Role
+}
+
+// Is reports whether the principal has any of the roles.
+func (p Principal) Is(roles ...Role) bool {
+	return slices.ContainsFunc(roles, func(r Role) bool { return slices.Contains(p.Roles, r) })
+}
+
+// Directory knows people by their canonical name.
+type Directory interface {
+	// Lookup returns the principal of that name; ok is false when there is none.
+	Lookup(name string) (p Principal, ok bool)
+}

@@ -1,0 +1,119 @@
+package breakglass_test
+
+import (
+	"context"
+	"path/filepath"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"breakglass/internal/breakglass"
+	"breakglass/internal/store/sqlite"
+)
+
+var t0 = time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)
+
+// world is the service over a real SQLite file, with a clock that the test sets
+// and rules that it can change.
+type world struct {
+	*breakglass.Service
+	store  *sqlite.Store
+	clock  atomic.Pointer[func() time.Time]
+	policy func(breakglass.PolicyRequest) breakglass.PolicyDecision
+	limits func(breakglass.History, string, string, time.Time) (breakglass.LimitDecision, error)
+	issue  func(breakglass.Event) error
+	noRule error
+}
+
+// at stops the clock at t; from lets it run on from t.
+func (w *world) at(t time.Time) { w.set(func() time.Time { return t }) }
+func (w *world) from(t time.Time) {
+	offset := time.Until(t)
+	w.set(func() time.Time { return time.Now().Add(offset) })
+}
+func (w *world) set(clock func() time.Time) { w.clock.Store(&clock) }
+
+func (w *world) Decide(r breakglass.PolicyRequest) breakglass.PolicyDecision { return w.policy(r) }
+func (w *world) Offer(breakglass.Subject, string, time.Time) (breakglass.Offer, bool) {
+	return breakglass.Offer{Rule: "open", MaxDuration: 2 * time.Hour}, true
+}
+func (w *world) SHA256() string { return "sha" }
+func (w *world) CheckRateLimit(h breakglass.History, invoker, profile string, now time.Time) (breakglass.LimitDecision, error) {
+	return w.limits(h, invoker, profile, now)
+}
+func (w *world) Issue(_ context.Context, _ breakglass.Profile, ev breakglass.Event, _ time.Time) (breakglass.Credentials, error) {
+	if err := w.issue(ev); err != nil {
+		return breakglass.Credentials{}, err
+	}
+	return breakglass.Credentials{AccessKeyID: "ASIATEST", SecretAccessKey: "canary-secret", SessionToken: "canary-token",
+		Expiration: ev.ExpiresAt, Issuer: "dev"}, nil
+}
+func (w *world) Lookup(name string) (breakglass.Principal, bool) {
+	return breakglass.Principal{Name: name, Groups: []string{"g-" + name}}, name != "stranger"
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "b.db"), sqlite.Options{})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, st.Close()) })
+	w := &world{store: st,
+		policy: func(breakglass.PolicyRequest) breakglass.PolicyDecision {
+			return breakglass.PolicyDecision{Permit: true, Rule: "open", MaxDuration: 4 * time.Hour}
+		},
+		limits: func(breakglass.History, string, string, time.Time) (breakglass.LimitDecision, error) {
+			return breakglass.LimitDecision{Permit: true}, nil
+		},
+		issue: func(breakglass.Event) error { return nil },
+	}
+	w.at(t0)
+	w.Service = breakglass.New(breakglass.Config{
+		Store: st, Journal: st, Issuer: w, Directory: w,
+		Profiles: []breakglass.Profile{{Name: "prod", MaxDuration: 2 * time.Hour}, {Name: "staging"}},
+		Policy:   func() (breakglass.Policy, error) { return w, w.noRule },
+		Limits:   func() (breakglass.RateLimiter, error) { return w, nil },
+		Sinks:    func(breakglass.EntryType, string) []string { return []string{"secops"} },
+		Now:      func() time.Time { return (*w.clock.Load())() },
+	})
+	return w
+}
+
+func (w *world) trail(t *testing.T) []breakglass.LogEntry {
+	t.Helper()
+	entries, _, err := w.store.Entries(t.Context(), breakglass.EntryQuery{Limit: 10_000})
+	require.NoError(t, err)
+	return entries
+}
+
+func (w *world) types(t *testing.T) []string {
+	t.Helper()
+	var out []string
+	for _, e := range w.trail(t) {
+		s := string(e.Event)
+		if e.Reason != "" {
+			s += " " + e.Reason
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+func person(name string, roles ...breakglass.Role) breakglass.Principal {
+	return breakglass.Principal{Name: name, Groups: []string{"g-" + name}, Roles: roles}
+}
+
+func request(profile string) breakglass.Invocation {
+	return breakglass.Invocation{Profile: profile, ReasonCode: breakglass.ReasonIncident,
+		Justification: "  Primary DB down, INC-4711 ", RequestID: "req-1"}
+}
+
+func requireCode(t *testing.T, want breakglass.Code, err error) *breakglass.Error {
+	t.Helper()
+	var e *breakglass.Error
+	require.ErrorAs(t, err, &e)
+	require.Equal(t, want, e.Code, e.Message)
+	require.NotEmpty(t, e.Message)
+	return e
+}

@@ -1,0 +1,124 @@
+package cli
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"breakglass/internal/breakglass"
+	"breakglass/internal/cli/show"
+	"breakglass/internal/client"
+)
+
+const (
+	// completionTimeout bounds what pressing the tab key may take.
+	completionTimeout = time.Second
+	// completionAge is how long the names found are offered again without asking.
+	completionAge = 30 * time.Second
+)
+
+type completion = func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective)
+
+// words completes to fixed words.
+func words(list ...string) completion {
+	return func(_ *cobra.Command, _ []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		return startingWith(list, prefix), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+func completeFlag(cmd *cobra.Command, flag string, c completion) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, c); err != nil {
+		panic(err) // the flag doesn't exist: a mistake in this package
+	}
+}
+
+// startingWith picks the candidates with the prefix. A candidate may carry a
+// description behind a tab. Names that a shell could take for something else
+// are left out: they come from the server, and end up on a command line.
+func startingWith(list []string, prefix string) (out []string) {
+	for _, s := range list {
+		name, _, _ := strings.Cut(s, "\t")
+		if strings.HasPrefix(name, prefix) && quote(name) == name {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// known is what completion keeps between two presses of the tab key.
+type known struct {
+	At    time.Time
+	Names []string
+}
+
+// remembered returns names from the cache, or from ask when they are too old.
+// Whatever goes wrong means that there is nothing to offer.
+func (a *app) remembered(ctx context.Context, what string, ask func(context.Context, *client.Client) ([]string, error)) []string {
+	cache := a.cache()
+	var k known
+	if cache.Load("completion", what, &k) {
+		if age := a.Now().Sub(k.At); age >= 0 && age < completionAge {
+			return k.Names
+		}
+	}
+	api, err := a.client()
+	if err != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, completionTimeout)
+	defer cancel()
+	names, err := ask(ctx, api)
+	if err != nil {
+		return nil
+	}
+	_ = cache.Save("completion", what, known{At: a.Now(), Names: names})
+	return names
+}
+
+func (a *app) completeProfiles(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 && cmd.Name() == "invoke" {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	names := a.remembered(cmd.Context(), "profiles", func(ctx context.Context, api *client.Client) ([]string, error) {
+		offers, err := api.Profiles(ctx)
+		var names []string
+		for _, o := range offers {
+			names = append(names, describe(o.Profile, o.Region+" up to "+show.Seconds(o.MaxDurationSeconds)))
+		}
+		return names, err
+	})
+	return startingWith(names, prefix), cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeActive offers the caller's active events, by profile and by id. After
+// -- it leaves the command to the shell.
+func (a *app) completeActive(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		if cmd.Name() == "exec" {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	names := a.remembered(cmd.Context(), "active", func(ctx context.Context, api *client.Client) ([]string, error) {
+		me, err := api.Whoami(ctx)
+		if err != nil {
+			return nil, err
+		}
+		events, _, err := api.Events(ctx, client.EventFilter{Invoker: me.Name, Status: string(breakglass.StatusActive), Limit: 100})
+		var names, ids []string
+		for _, ev := range events {
+			left := show.Seconds(ev.RemainingSeconds) + " left"
+			names, ids = append(names, describe(ev.Profile, left)), append(ids, describe(ev.ID, ev.Profile+", "+left))
+		}
+		return slices.Concat(names, ids), err
+	})
+	return startingWith(names, prefix), cobra.ShellCompDirectiveNoFileComp
+}
+
+// describe adds a description to a candidate, in the form that cobra reads.
+func describe(name, description string) string {
+	return show.Safe(name) + "\t" + show.Safe(strings.TrimSpace(description))
+}

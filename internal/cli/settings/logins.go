@@ -1,0 +1,96 @@
+package settings
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+)
+
+// Logins are the tokens that `bgctl login` has stored, each for one server.
+type Logins struct {
+	Version  int              `json:"version"`
+	Current  string           `json:"current,omitempty"` // the server of the last login
+	ByServer map[string]Login `json:"logins"`
+}
+
+// Login is one stored token. It is secret.
+type Login struct {
+	Token string `json:"token"`
+	Name  string `json:"name"` // whose it is, as the server said
+}
+
+// ReadLogins reads the stored logins; none when the file doesn't exist. A file
+// that other people could have read is refused: what it holds is no secret any more.
+func ReadLogins(path string) (Logins, error) {
+	none := Logins{Version: 1, ByServer: map[string]Login{}}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return none, nil
+	}
+	if err != nil {
+		return none, fmt.Errorf("read the stored logins: %w", err)
+	}
+	if mode := info.Mode().Perm(); runtime.GOOS != "windows" && mode&0o077 != 0 {
+		return none, fmt.Errorf("%s can be read by others (mode %04o), so its tokens may be known; replace the tokens if that "+
+			"worries you, then run: chmod 600 %s", path, mode, path)
+	}
+	data, err := readCapped(path)
+	if err != nil {
+		return none, fmt.Errorf("read the stored logins: %w", err)
+	}
+	l := none
+	if err := json.Unmarshal(data, &l); err != nil || l.Version != 1 {
+		// The text of the error could quote a token.
+		return none, fmt.Errorf("%s is damaged or of another version; remove it and log in again", path)
+	}
+	if l.ByServer == nil {
+		l.ByServer = map[string]Login{}
+	}
+	return l, nil
+}
+
+// WriteLogins replaces the stored logins, whole or not at all.
+func WriteLogins(path string, l Logins) error {
+	data, err := json.MarshalIndent(l, "", "  ")
+	if err != nil {
+		return fmt.Errorf("store the login: %w", err)
+	}
+	if err := WritePrivate(path, append(data, '\n')); err != nil {
+		return fmt.Errorf("store the login: %w", err)
+	}
+	return nil
+}
+
+// WritePrivate writes a file that its owner alone can read (0600, in a
+// directory that is made with 0700), whole or not at all: readers see the old
+// or the new file, never half of one.
+func WritePrivate(path string, data []byte) (err error) {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".tmp-*") // 0600
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

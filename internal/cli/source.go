@@ -1,0 +1,150 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"breakglass/internal/breakglass"
+	"breakglass/internal/cli/credcache"
+	"breakglass/internal/cli/show"
+	"breakglass/internal/client"
+)
+
+const (
+	// lockPatience is how long to wait for another process that fetches the
+	// same credentials.
+	lockPatience = 10 * time.Second
+	// renewTimeout bounds the attempt to replace credentials that are still
+	// good: botocore gives a container endpoint 2 s, and people less.
+	renewTimeout = 5 * time.Second
+)
+
+// source gets the credentials of one profile or event, from the cache or the
+// server.
+type source struct {
+	api   func() (*client.Client, error) // asked for only when the cache doesn't do
+	cache credcache.Cache
+	// ref is the profile or event id as the person named it.
+	ref  string
+	now  func() time.Time
+	warn func(format string, args ...any)
+}
+
+func (a *app) source(ref string, cached bool) *source {
+	s := &source{api: a.client, ref: ref, now: a.Now, warn: a.hint}
+	if cached {
+		s.cache = a.cache()
+	}
+	return s
+}
+
+// get returns usable credentials. Those at hand are returned as they are unless
+// it is time for newer ones.
+func (s *source) get(ctx context.Context) (credcache.Entry, error) {
+	if e, ok := s.cache.Get(s.ref, s.now()); ok && !e.Stale(s.now()) {
+		return e, nil
+	}
+	unlock := s.cache.Lock(ctx, s.ref, lockPatience)
+	defer unlock()
+	old, ok := s.cache.Get(s.ref, s.now())
+	if ok && !old.Stale(s.now()) {
+		return old, nil // another process was faster
+	}
+	return s.renew(ctx, old, ok)
+}
+
+// renew fetches credentials. While old ones are good, a server that can't
+// answer is no reason to fail; one that refuses is.
+func (s *source) renew(ctx context.Context, old credcache.Entry, good bool) (credcache.Entry, error) {
+	if good {
+		limited, cancel := context.WithTimeout(ctx, renewTimeout)
+		defer cancel()
+		e, err := s.fetch(limited, old.EventID, old.EventEnds)
+		if err == nil || !canWait(err) {
+			return e, err
+		}
+		s.warn("These credentials end in %s, and newer ones can't be had at the moment: %s",
+			show.Duration(old.Expiration.Sub(s.now())), show.Safe(err.Error()))
+		return old, nil
+	}
+	api, err := s.api()
+	if err != nil {
+		return credcache.Entry{}, err
+	}
+	ev, err := activeEvent(ctx, api, s.ref)
+	if err != nil {
+		return credcache.Entry{}, err
+	}
+	return s.fetch(ctx, ev.ID, ev.ExpiresAt)
+}
+
+// canWait reports failures that say nothing about the event.
+func canWait(err error) bool {
+	var unreachable *client.UnreachableError
+	var unexpected *client.ProtocolError
+	var refused *breakglass.Error
+	switch {
+	case errors.As(err, &unreachable), errors.As(err, &unexpected):
+		return true
+	case errors.As(err, &refused):
+		return refused.Temporary
+	}
+	return false
+}
+
+// fetch has the server make credentials and keeps them.
+func (s *source) fetch(ctx context.Context, eventID string, ends time.Time) (credcache.Entry, error) {
+	api, err := s.api()
+	if err != nil {
+		return credcache.Entry{}, err
+	}
+	c, err := api.Credentials(ctx, eventID)
+	if err != nil {
+		var refused *breakglass.Error
+		if errors.As(err, &refused) && !refused.Temporary && breakglass.IsID(eventID) {
+			_ = s.cache.Drop(eventID, s.ref)
+		}
+		return credcache.Entry{}, err
+	}
+	e := credcache.Entry{
+		AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken,
+		Expiration: c.Expiration.UTC(), EventEnds: ends.UTC(), FetchedAt: s.now().UTC(), EventID: c.EventID,
+		Profile: c.Profile, Region: c.Region, RoleARN: c.RoleARN, Issuer: c.Issuer,
+	}
+	if !e.Usable(s.now()) {
+		s.warn("The server's answer ends at %s, which is past by the clock of this machine: is the clock right?", e.Expiration.Format(time.RFC3339))
+	}
+	if err := s.cache.Put(s.ref, e); err != nil {
+		s.warn("The credentials were not kept for the next call: %s", err.Error())
+	}
+	return e, nil
+}
+
+// activeEvent finds the caller's active event: by its id, by its profile, or,
+// with an empty ref, the only one there is.
+func activeEvent(ctx context.Context, api *client.Client, ref string) (breakglass.View, error) {
+	if breakglass.IsID(ref) {
+		return api.Event(ctx, ref)
+	}
+	me, err := api.Whoami(ctx)
+	if err != nil {
+		return breakglass.View{}, err
+	}
+	events, _, err := api.Events(ctx, client.EventFilter{Invoker: me.Name, Profile: ref, Status: string(breakglass.StatusActive), Limit: 100})
+	if err != nil {
+		return breakglass.View{}, err
+	}
+	switch len(events) {
+	case 0:
+		return breakglass.View{}, &noActiveEvent{profile: ref}
+	case 1:
+		return events[0], nil
+	}
+	names := make([]string, len(events))
+	for i, ev := range events {
+		names[i] = ev.Profile
+	}
+	return breakglass.View{}, usage("You have %d active events: name the profile, one of %s.", len(events), strings.Join(names, ", "))
+}

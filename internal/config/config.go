@@ -1,0 +1,112 @@
+// Package config reads the server's configuration: strict YAML, defaults
+// first, every problem at once with file and line.
+package config
+
+import (
+	"breakglass/internal/authn"
+	"breakglass/internal/notify"
+	"breakglass/internal/yamlfile"
+)
+
+// Config is the server's configuration. Paths in it are absolute, or relative
+// to the folder that the server was started in; Load resolves those written
+// in a file against the file's own folder.
+type Config struct {
+	// Listen is the address of the API, host:port.
+	Listen string `yaml:"listen"`
+	// AdminListen moves /metrics to a listener of its own.
+	AdminListen string `yaml:"admin_listen"`
+	// InsecureHTTP allows plain HTTP off loopback, where something in front
+	// terminates TLS.
+	InsecureHTTP bool `yaml:"insecure_http"`
+	TLS          TLS  `yaml:"tls"`
+
+	Store    Store              `yaml:"store"`
+	Auth     Auth               `yaml:"auth"`
+	Roles    Roles              `yaml:"roles"`
+	Profiles map[string]Profile `yaml:"profiles"`
+
+	PolicyFile    string `yaml:"policy_file"`
+	RateLimitFile string `yaml:"rate_limit_file"`
+
+	STS    STS           `yaml:"sts"`
+	Audit  Audit         `yaml:"audit"`
+	Notify notify.Config `yaml:"notify"`
+	Log    Log           `yaml:"log"`
+}
+
+// TLS names the server's certificate chain and key, PEM files.
+type TLS struct {
+	CertFile string `yaml:"cert_file"`
+	KeyFile  string `yaml:"key_file"`
+}
+
+// Enabled reports whether the API is served over TLS.
+func (t TLS) Enabled() bool { return t.CertFile != "" }
+
+// Store says where events and the audit trail are kept.
+type Store struct {
+	Driver string `yaml:"driver"` // sqlite
+	SQLite SQLite `yaml:"sqlite"`
+}
+
+// SQLite configures the embedded store.
+type SQLite struct {
+	Path string `yaml:"path"`
+}
+
+// Auth says who can call.
+type Auth struct {
+	Tokens []authn.Token `yaml:"tokens"`
+}
+
+// Roles says who has which role.
+type Roles struct {
+	Reviewer authn.Members `yaml:"reviewer"`
+	Auditor  authn.Members `yaml:"auditor"`
+	Delegate authn.Members `yaml:"delegate"`
+}
+
+// Profile is an AWS role that can be invoked.
+type Profile struct {
+	RoleARN     string            `yaml:"role_arn"`
+	Region      string            `yaml:"region"`
+	ExternalID  string            `yaml:"external_id"`
+	MaxDuration yamlfile.Duration `yaml:"max_duration"` // of an event; default 4h
+	MaxSession  yamlfile.Duration `yaml:"max_session"`  // the role's MaxSessionDuration; default 1h
+	// SourceIdentity and SessionTags default to true.
+	SourceIdentity *bool `yaml:"source_identity"`
+	SessionTags    *bool `yaml:"session_tags"`
+}
+
+// STS says how credentials are made.
+type STS struct {
+	Issuer   string `yaml:"issuer"` // aws | dev
+	Region   string `yaml:"region"`
+	Endpoint string `yaml:"endpoint"`
+	// AllowHTTP permits an endpoint without TLS off loopback: the answers of STS
+	// hold secret keys.
+	AllowHTTP bool `yaml:"allow_http"`
+}
+
+// Audit configures mirrors of the audit trail, as JSON lines.
+type Audit struct {
+	Stdout bool   `yaml:"stdout"`
+	File   string `yaml:"file"`
+}
+
+// Log configures the server's own log, on standard error.
+type Log struct {
+	Level  string `yaml:"level"`  // debug | info | warn | error
+	Format string `yaml:"format"` // json | text
+}
+
+// Default is the configuration before any file is read.
+func Default() Config {
+	return Config{
+		Listen: "127.0.0.1:8080",
+		Store:  Store{Driver: "sqlite", SQLite: SQLite{Path: "breakglass.db"}},
+		STS:    STS{Issuer: "aws"},
+		Log:    Log{Level: "info", Format: "json"},
+	}
+}

@@ -1,0 +1,126 @@
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+const good = `listen: 127.0.0.1:8080
+auth:
+  tokens:
+    - {name: alice@example.com, sha256: "5b0f6a8f3bd9d1d2c9e2f7c4a1b3e5d7f9a1c3e5b7d9f1a3c5e7b9d1f3a5c7e9", groups: [oncall]}
+roles:
+  reviewer: {users: [sam@example.com], groups: [security]}
+profiles:
+  prod: {role_arn: "arn:aws:iam::123456789012:role/BreakGlass", region: us-east-1}
+policy_file: policy.yaml
+`
+
+func parse(text string) (Config, error) { return Parse("/etc/breakglass/config.yaml", []byte(text)) }
+
+func TestAGoodFileIsTakenWithDefaultsAndPathsBesideIt(t *testing.T) {
+	c, err := parse(good)
+	require.NoError(t, err)
+	assert.Equal(t, "aws", c.STS.Issuer)
+	assert.Equal(t, "/etc/breakglass/breakglass.db", c.Store.SQLite.Path)
+	assert.Equal(t, "/etc/breakglass/policy.yaml", c.PolicyFile)
+	assert.Empty(t, c.RateLimitFile)
+	assert.Equal(t, []string{"sam@example.com"}, c.RoleMembers()["reviewer"].Users)
+}
+
+func TestProblemsNameTheirLine(t *testing.T) {
+	cases := map[string]struct{ from, to, want string }{
+		"unknown field":         {"policy_file:", "polcy_file: x\npolicy_file:", `:9: unknown field "polcy_file"; did you mean "policy_file"?`},
+		"unknown nested field":  {"region: us-east-1", "region: us-east-1, regoin: x", `:8: profiles.prod: unknown field "regoin"`},
+		"repeated field":        {"policy_file: policy.yaml", "policy_file: a\npolicy_file: b", `:10: "policy_file" is there twice, first on line 9`},
+		"wrong type":            {"groups: [oncall]", "groups: oncall", ":4: auth.tokens[0].groups: must be a list"},
+		"no value":              {"policy.yaml", "", ":9: policy_file: has no value"},
+		"no policy":             {"policy_file: policy.yaml\n", "", "policy_file: is required"},
+		"network without TLS":   {"127.0.0.1:8080", "0.0.0.0:8080", `:1: listen: "0.0.0.0:8080" is not a loopback address`},
+		"every address":         {"127.0.0.1:8080", "':8080'", `:1: listen: ":8080" is not a loopback address`},
+		"a name for loopback":   {"127.0.0.1:8080", "example.com:8080", "is not a loopback address"},
+		"no port":               {"127.0.0.1:8080", "127.0.0.1", ":1: listen: \"127.0.0.1\" must have the form host:port"},
+		"half of TLS":           {"listen:", "tls: {cert_file: a}\nlisten:", ":1: tls: needs cert_file and key_file together"},
+		"dev off loopback":      {"listen: 127.0.0.1:8080", "listen: 0.0.0.0:80\ninsecure_http: true\nsts: {issuer: dev}", ":3: sts.issuer: dev makes credentials that open nothing"},
+		"unknown issuer":        {"listen:", "sts: {issuer: vault}\nlisten:", `:1: sts.issuer: "vault" is unknown`},
+		"STS without TLS":       {"listen:", "sts: {endpoint: \"http://10.1.2.3:4566\"}\nlisten:", ":1: sts.endpoint: has no TLS"},
+		"unknown driver":        {"listen:", "store: {driver: postgres}\nlisten:", `:1: store.driver: "postgres" is unknown`},
+		"token instead of hash": {`sha256: "5b0f`, `sha256: "my-secret-token`, ":4: auth.tokens[0].sha256: must be the SHA-256"},
+		"no tokens":             {"  tokens:\n    - {name: alice@example.com, sha256: \"5b0f6a8f3bd9d1d2c9e2f7c4a1b3e5d7f9a1c3e5b7d9f1a3c5e7b9d1f3a5c7e9\", groups: [oncall]}\n", "  tokens: []\n", "auth.tokens: needs at least one token"},
+		"control in a name":     {"alice@example.com", `"ali\u001bce"`, ":4: auth.tokens[0].name: must not contain control or invisible characters"},
+		"bad ARN":               {"arn:aws:iam::123456789012:role/BreakGlass", "arn:aws:iam::123:role/x", ":8: profiles.prod.role_arn"},
+		"bad Region":            {"us-east-1", "mars", ":8: profiles.prod.region"},
+		"five hours":            {"us-east-1}", "us-east-1, max_duration: 5h}", ":8: profiles.prod.max_duration: must be whole seconds, at most 4h"},
+		"a bare number":         {"us-east-1}", "us-east-1, max_duration: 3600}", ":8: profiles.prod.max_duration: must be a duration with its unit"},
+		"13 hours of session":   {"us-east-1}", "us-east-1, max_session: 13h}", ":8: profiles.prod.max_session"},
+		"bad sink":              {"policy_file:", "notify:\n  sinks:\n    - {name: x, type: pigeon}\npolicy_file:", ":11: notify.sinks[0].type"},
+		"bad level":             {"policy_file:", "log: {level: loud}\npolicy_file:", ":9: log.level"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			text := strings.Replace(good, c.from, c.to, 1)
+			require.NotEqual(t, good, text)
+			_, err := parse(text)
+			require.ErrorContains(t, err, c.want)
+			assert.NotContains(t, err.Error(), "my-secret-token")
+		})
+	}
+}
+
+func TestEveryProblemIsReportedAtOnce(t *testing.T) {
+	_, err := parse("listen: nowhere\nfoo: 1\nstore: {driver: x}\nlog: {level: y, format: z}\n")
+	require.Error(t, err)
+	for _, want := range []string{":1: listen", ":2: unknown field", ":3: store.driver", ":4: log.level", ":4: log.format", "auth.tokens", "profiles", "policy_file"} {
+		assert.ErrorContains(t, err, want)
+	}
+}
+
+func TestTokensOfOnePersonAgreeOnGroupsAndAreNotRepeated(t *testing.T) {
+	line := `    - {name: alice@example.com, sha256: "5b0f6a8f3bd9d1d2c9e2f7c4a1b3e5d7f9a1c3e5b7d9f1a3c5e7b9d1f3a5c7e9", groups: [oncall]}`
+	_, err := parse(strings.Replace(good, line, line+"\n"+line, 1))
+	require.ErrorContains(t, err, ":5: auth.tokens[1].sha256: is the same token as auth.tokens[0]")
+	other := strings.Replace(strings.Replace(line, "5b0f", "5b0e", 1), "oncall", "admins", 1)
+	_, err = parse(strings.Replace(good, line, line+"\n"+other, 1))
+	require.ErrorContains(t, err, ":5: auth.tokens[1].groups: differ")
+}
+
+func TestTheExamplesAreAccepted(t *testing.T) {
+	for _, path := range []string{"../../examples/config.yaml", "../../deploy/compose/config.yaml"} {
+		_, err := Load(filepath.FromSlash(path))
+		require.NoError(t, err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(good)
+	for _, path := range []string{"../../examples/config.yaml", "../../deploy/compose/config.yaml"} {
+		data, err := os.ReadFile(path)
+		require.NoError(f, err)
+		f.Add(string(data))
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := parse(text)
+		if err != nil {
+			return
+		}
+		if !Loopback(c.Listen) && !c.TLS.Enabled() && !c.InsecureHTTP {
+			t.Fatal("accepted plain HTTP off loopback")
+		}
+		if c.PolicyFile == "" || len(c.Auth.Tokens) == 0 {
+			t.Fatal("accepted without a policy or tokens")
+		}
+	})
+}
+
+func TestAFileThatIsNoYAMLHasOneProblem(t *testing.T) {
+	for _, text := range []string{"", "listen: [", "\tlisten: x", "a: 1\n---\nb: 2\n"} {
+		_, err := parse(text)
+		require.Error(t, err)
+		assert.NotContains(t, err.Error(), "\n", text)
+	}
+}

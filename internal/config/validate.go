@@ -1,0 +1,194 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"net"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"breakglass/internal/authn"
+	"breakglass/internal/breakglass"
+	"breakglass/internal/yamlfile"
+)
+
+// Forms of AWS values, with their source.
+var (
+	sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	// Any partition; the path is optional (IAM User Guide, "IAM identifiers").
+	roleARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,575}$`)
+	region  = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-\d{1,2}$`)
+	// AssumeRole API reference, ExternalId: 2 to 1224 of these.
+	externalID = regexp.MustCompile(`^[\w+=,.@:/-]+$`)
+)
+
+// The bounds of MaxSessionDuration (IAM API reference, CreateRole).
+const (
+	minMaxSession = time.Hour
+	maxMaxSession = 12 * time.Hour
+)
+
+// validator collects problems with the line that each belongs to.
+type validator struct {
+	file     *yamlfile.File
+	problems yamlfile.Problems
+}
+
+func (v *validator) add(path, format string, args ...any) {
+	v.problems = append(v.problems, v.file.Problem(path, fmt.Sprintf(format, args...)))
+}
+
+// require adds a problem unless ok.
+func (v *validator) require(ok bool, path, format string, args ...any) {
+	if !ok {
+		v.add(path, format, args...)
+	}
+}
+
+func (c Config) validate(v *validator) {
+	c.validateListeners(v)
+	c.validateStore(v)
+	c.validateAuth(v)
+	c.validateProfiles(v)
+	v.require(c.PolicyFile != "", "policy_file", "is required: without a policy nobody may break the glass")
+	c.validateSTS(v)
+	v.require(slices.Contains([]string{"debug", "info", "warn", "error"}, c.Log.Level), "log.level", "must be debug, info, warn or error")
+	v.require(slices.Contains([]string{"json", "text"}, c.Log.Format), "log.format", "must be json or text")
+	for _, p := range c.Notify.Validate(slices.Sorted(maps.Keys(c.Profiles))) {
+		v.add("notify."+p.Path, "%s", p.Message)
+	}
+}
+
+func (c Config) validateListeners(v *validator) {
+	if problem := checkAddress(c.Listen); problem != "" {
+		v.add("listen", "%s", problem)
+	}
+	v.require((c.TLS.CertFile == "") == (c.TLS.KeyFile == ""), "tls", "needs cert_file and key_file together")
+	v.require(Loopback(c.Listen) || c.TLS.Enabled() || c.InsecureHTTP, "listen",
+		"%q is not a loopback address: tokens and AWS credentials would cross the network in the clear. Set tls, or say insecure_http: true when TLS ends in front of this server", c.Listen)
+	if c.AdminListen != "" {
+		if problem := checkAddress(c.AdminListen); problem != "" {
+			v.add("admin_listen", "%s", problem)
+		}
+		v.require(c.AdminListen != c.Listen || strings.HasSuffix(c.Listen, ":0"), "admin_listen", "must differ from listen")
+	}
+}
+
+// checkAddress returns what is wrong with a host:port, or "".
+func checkAddress(addr string) string {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Sprintf("%q must have the form host:port, such as 127.0.0.1:8080", addr)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Sprintf("port %q must be a number from 0 to 65535", port)
+	}
+	return ""
+}
+
+// Loopback reports whether addr can be reached from this machine alone. A host
+// name other than localhost doesn't count: what it resolves to can change.
+func Loopback(addr string) bool {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return false
+	}
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+func (c Config) validateStore(v *validator) {
+	switch c.Store.Driver {
+	case "sqlite":
+		v.require(c.Store.SQLite.Path != "", "store.sqlite.path", "is required")
+	default:
+		v.add("store.driver", "%q is unknown: this version has sqlite", c.Store.Driver)
+	}
+}
+
+func (c Config) validateAuth(v *validator) {
+	v.require(len(c.Auth.Tokens) > 0, "auth.tokens", "needs at least one token: nobody could call the server")
+	hashes := map[string]int{}
+	groups := map[string][]string{}
+	for i, t := range c.Auth.Tokens {
+		path := fmt.Sprintf("auth.tokens[%d]", i)
+		v.name(path+".name", t.Name)
+		if !sha256Hex.MatchString(t.SHA256) {
+			// The value may be a token put here by mistake: it is not repeated.
+			v.add(path+".sha256", "must be the SHA-256 of the token as 64 lower-case hex characters: printf %%s \"$TOKEN\" | sha256sum")
+		} else if first, dup := hashes[t.SHA256]; dup {
+			v.add(path+".sha256", "is the same token as auth.tokens[%d]", first)
+		} else {
+			hashes[t.SHA256] = i
+		}
+		for j, g := range t.Groups {
+			v.name(fmt.Sprintf("%s.groups[%d]", path, j), g)
+		}
+		own := slices.Sorted(slices.Values(t.Groups))
+		if known, seen := groups[t.Name]; seen && !slices.Equal(known, own) {
+			v.add(path+".groups", "differ from those of another token of %q: a principal has one set of groups", t.Name)
+		}
+		groups[t.Name] = own
+	}
+	for role, m := range c.RoleMembers() {
+		for i, u := range m.Users {
+			v.name(fmt.Sprintf("roles.%s.users[%d]", role, i), u)
+		}
+		for i, g := range m.Groups {
+			v.name(fmt.Sprintf("roles.%s.groups[%d]", role, i), g)
+		}
+	}
+}
+
+func (v *validator) name(path, name string) {
+	if problem := breakglass.CheckName(name); problem != "" {
+		v.add(path, "%s", problem)
+	}
+}
+
+// RoleMembers is the configuration of roles by role.
+func (c Config) RoleMembers() authn.Roles {
+	return authn.Roles{
+		breakglass.RoleReviewer: c.Roles.Reviewer,
+		breakglass.RoleAuditor:  c.Roles.Auditor,
+		breakglass.RoleDelegate: c.Roles.Delegate,
+	}
+}
+
+func (c Config) validateProfiles(v *validator) {
+	v.require(len(c.Profiles) > 0, "profiles", "needs at least one profile")
+	for name, p := range c.Profiles {
+		path := "profiles." + name
+		if problem := breakglass.CheckName(name); problem != "" {
+			v.add(path, "name %q %s", name, problem)
+		}
+		v.require(roleARN.MatchString(p.RoleARN), path+".role_arn", "%q must be the ARN of an IAM role, such as arn:aws:iam::123456789012:role/BreakGlass", p.RoleARN)
+		v.require(region.MatchString(p.Region), path+".region", "%q must be an AWS Region, such as us-east-1", p.Region)
+		v.require(p.ExternalID == "" || len(p.ExternalID) >= 2 && len(p.ExternalID) <= 1224 && externalID.MatchString(p.ExternalID), path+".external_id", "must have 2 to 1224 characters of A–Z a–z 0–9 _ + = , . @ : / -")
+		limit := time.Duration(p.MaxDuration)
+		v.require(limit >= 0 && limit <= breakglass.MaxDuration && limit%time.Second == 0, path+".max_duration", "must be whole seconds, at most %s", breakglass.MaxDuration)
+		session := time.Duration(p.MaxSession)
+		v.require(session == 0 || session >= minMaxSession && session <= maxMaxSession, path+".max_session", "must be from %s to %s, as the role's MaxSessionDuration", minMaxSession, maxMaxSession)
+	}
+}
+
+func (c Config) validateSTS(v *validator) {
+	switch c.STS.Issuer {
+	case "aws":
+		v.require(c.STS.Region == "" || region.MatchString(c.STS.Region), "sts.region", "%q must be an AWS Region, such as us-east-1", c.STS.Region)
+		if c.STS.Endpoint != "" {
+			u, err := url.Parse(c.STS.Endpoint)
+			v.require(err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "", "sts.endpoint", "must be a URL, such as https://sts.us-east-1.amazonaws.com")
+			v.require(err != nil || u.Scheme != "http" || c.STS.AllowHTTP || Loopback(u.Host+":0") || Loopback(u.Host), "sts.endpoint",
+				"has no TLS: the answers of STS hold secret keys. Use https, or say allow_http: true in so many words")
+		}
+	case "dev":
+		v.require(Loopback(c.Listen), "sts.issuer", "dev makes credentials that open nothing; it works on a loopback listener alone")
+	default:
+		v.add("sts.issuer", "%q is unknown: use aws, or dev on loopback", c.STS.Issuer)
+	}
+}

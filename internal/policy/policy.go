@@ -1,0 +1,82 @@
+// Package policy decides who may break the glass: on which profile, for which
+// reason, when and for how long. Decisions are pure functions of the policy
+// and the request.
+package policy
+
+import (
+	"slices"
+	"time"
+
+	"breakglass/internal/breakglass"
+	"breakglass/internal/rules"
+)
+
+// Everybody, as a user of a rule, stands for every authenticated caller.
+const Everybody = "*"
+
+// Policy is the content of a policy file. It never changes, so it is safe for
+// concurrent use. Parse makes one; the zero Policy allows nothing.
+type Policy struct {
+	rules  []Rule
+	sha256 string
+}
+
+// Rule grants some people access to some profiles, under its conditions.
+type Rule struct {
+	Name          string
+	Profiles      rules.Profiles
+	Users         []string // canonical names, or Everybody
+	Groups        []string
+	ReasonCodes   []breakglass.ReasonCode // that are allowed; never empty
+	Window        *Window                 // nil: always
+	MaxDuration   time.Duration
+	RequireTicket bool
+}
+
+// SHA256 is the hex digest of the file.
+func (p *Policy) SHA256() string { return p.sha256 }
+
+// FindPolicyRule returns the first rule for the subject and the profile; nil
+// when there is none. It alone decides: when one of its conditions fails, no
+// later rule is looked at.
+func (p *Policy) FindPolicyRule(subject breakglass.Subject, profile string) *Rule {
+	for i := range p.rules {
+		if r := &p.rules[i]; r.Profiles.Match(profile) && r.CanInvoke(subject) {
+			return r
+		}
+	}
+	return nil
+}
+
+// CanInvoke reports whether the rule is about the subject. Names compare as
+// they are: authentication has made them canonical, and folding case here
+// could make two people one.
+func (r *Rule) CanInvoke(s breakglass.Subject) bool {
+	if s.Name == "" {
+		return false
+	}
+	return slices.Contains(r.Users, Everybody) || slices.Contains(r.Users, s.Name) ||
+		slices.ContainsFunc(s.Groups, func(g string) bool { return slices.Contains(r.Groups, g) })
+}
+
+// Decide judges one invocation.
+func (p *Policy) Decide(req breakglass.PolicyRequest) breakglass.PolicyDecision {
+	rule := p.FindPolicyRule(req.Subject, req.Profile)
+	if rule == nil {
+		return noRule(req)
+	}
+	if failed := rule.failures(req); len(failed) > 0 {
+		return rule.refuse(req, failed)
+	}
+	return breakglass.PolicyDecision{Permit: true, Rule: rule.Name, MaxDuration: rule.MaxDuration}
+}
+
+// Offer returns what the subject may invoke on the profile at that instant.
+func (p *Policy) Offer(subject breakglass.Subject, profile string, at time.Time) (breakglass.Offer, bool) {
+	rule := p.FindPolicyRule(subject, profile)
+	if rule == nil || !rule.Window.Contains(at) {
+		return breakglass.Offer{}, false
+	}
+	return breakglass.Offer{Rule: rule.Name, MaxDuration: rule.MaxDuration,
+		ReasonCodes: slices.Clone(rule.ReasonCodes), TicketRequired: rule.RequireTicket}, true
+}
