@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"breakglass/internal/breakglass"
 )
 
 func TestSafeMakesWhatSteersATerminalVisible(t *testing.T) {
@@ -30,6 +32,9 @@ func TestSafeMakesWhatSteersATerminalVisible(t *testing.T) {
 		"bad \xff utf8":            `bad \xff utf8`,
 		"\x00\x7f":                 `\x00\x7f`,
 		"e\u0301":                  "e\u0301",
+		"a\u115fb\u3164c\u2800d":   `a\u115fb\u3164c\u2800d`, // fillers, printable to Unicode
+		"a\u034fb\U000e0101c":      `a\u034fb\U000e0101c`,    // marks that show nothing
+		"❤\ufe0f":                  "❤\ufe0f",
 		"replacement \ufffd stays": "replacement \ufffd stays",
 	} {
 		assert.Equal(t, want, Safe(in))
@@ -39,7 +44,7 @@ func TestSafeMakesWhatSteersATerminalVisible(t *testing.T) {
 
 func hostile(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool {
-		return unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp, unicode.Co)
+		return unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp, unicode.Co) || breakglass.IsInvisible(r)
 	})
 }
 
