@@ -149,7 +149,7 @@ func explainUnreachable(e *client.UnreachableError) explanation {
 	ex := local(exitUnreachable, codeUnreachable, "No answer from "+e.Server+".")
 	ex.problem.Detail = e.Error()
 	ex.fact("Why", e.Why)
-	if e.Sent {
+	if e.Sent && e.Changes {
 		ex.fact("Mind", "the request may have reached the server; `bgctl list` shows what came of it")
 	}
 	ex.do("check the address (BGCTL_SERVER, --server), your network and VPN")
