@@ -128,6 +128,20 @@ func TestATableFitsTheTerminal(t *testing.T) {
 	assert.NotContains(t, Table(Palette{}, 0, head, rows), "…", "nothing is cut where there is no terminal")
 }
 
+func TestColumnsWithoutRoomGoToAFurtherLine(t *testing.T) {
+	head := []Column{{Title: "ID"}, {Title: "WHO", Shrink: true}, {Title: "STATE"}, {Title: "WHY", Shrink: true}}
+	rows := [][]Cell{{{"0123456789abcdef", Plain}, {"alice@example.com", Plain}, {"active, 1h left", Good}, {"Primary DB is down", Plain}}}
+	assert.Equal(t, "ID                WHO           STATE\n  WHY\n"+
+		"0123456789abcdef  alice@examp…  active, 1h left\n  Primary DB is down\n", Table(Palette{}, 47, head, rows))
+	assert.Equal(t, "0123456789abcdef  alice@examp…  active, 1h left\n  Primary DB is down\n", Rows(Palette{}, 47, head, rows))
+	assert.Equal(t, 2, strings.Count(Table(Palette{}, 60, head, rows), "\n"), "one line each where there is room")
+}
+
+func TestHintsWrapAtWordsAndCommandsStayWhole(t *testing.T) {
+	assert.Equal(t, "If credentials were\nhanded out\n  bgctl exec prod -- COMMAND that is long",
+		WrapLines("If credentials were handed out\n  bgctl exec prod -- COMMAND that is long", 20))
+}
+
 func TestColourIsOnlyOnRequestAndNeverMovesColumns(t *testing.T) {
 	head, rows := []Column{{Title: "A", Shrink: false}, {Title: "B", Shrink: false}}, [][]Cell{{{"x\x1b[31m", Good}, {"y", Bad}}}
 	assert.NotContains(t, Table(Palette{}, 80, head, rows), "\x1b")
