@@ -19,7 +19,7 @@ fail() {
 }
 
 # Nothing of the user's own set-up may take part.
-export HOME="$dir/home" XDG_CONFIG_HOME="$dir/config" XDG_CACHE_HOME="$dir/cache"
+export HOME="$dir/home" XDG_CONFIG_HOME="$dir/config" XDG_CACHE_HOME="$dir/cache" XDG_STATE_HOME="$dir/state"
 unset BGCTL_SERVER BGCTL_TOKEN BGCTL_CONFIG
 mkdir -p "$HOME"
 

@@ -104,7 +104,7 @@ func explainUnknownProfile(ex *explanation, e *noActiveEvent) {
 	if near := nearest(e.profile, e.offers); near != "" {
 		ex.fact("Profile", fmt.Sprintf("did you mean %s?", near))
 	}
-	ex.fact("Profile", "that you may invoke now: "+strings.Join(e.offers, ", "))
+	ex.fact("Profiles", "that you may invoke now: "+strings.Join(e.offers, ", "))
 }
 
 // alreadyActive is the error of an invocation that an active event stands in
