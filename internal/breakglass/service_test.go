@@ -286,7 +286,10 @@ func TestAClockBehindTheTrailGrantsNothing(t *testing.T) {
 	require.Error(t, w.CheckClock(t.Context()))
 	_, err = w.Invoke(t.Context(), person("bob"), request("prod"))
 	_ = requireCode(t, breakglass.CodeUnavailable, err)
-	w.issue = func(breakglass.Event) error { t.Error("keys were made under a clock that can't be trusted"); return nil }
+	w.issue = func(breakglass.Event) error {
+		t.Error("keys were made under a clock that can't be trusted")
+		return nil
+	}
 	_, err = w.Credentials(t.Context(), person("alice"), ev.ID, "r")
 	_ = requireCode(t, breakglass.CodeUnavailable, err)
 	_, err = w.Close(t.Context(), person("alice"), ev.ID, "closing works", "r")
