@@ -3,6 +3,7 @@ package e2e
 import (
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"breakglass/internal/breakglass"
+	"breakglass/internal/testenv"
 )
 
 // crash is a server that dies again and again under load, and what is known
@@ -143,7 +145,26 @@ func (c *crash) finish(t *testing.T) {
 	slices.Sort(c.ready)
 	t.Logf("%d acknowledged (%d events, %d closed, %d credentials; %d unanswered calls had taken effect), %d entries; ready after %s",
 		c.acks.total, len(c.acks.invoked), len(c.acks.closed), len(c.acks.keys), c.acks.replayed, len(c.trail.entries), percentiles(c.ready))
-	assert.Less(t, c.ready[len(c.ready)-1], patience/2, "a server was slow to get ready")
+	c.readyWithinASecond(t)
+}
+
+// readyWithinASecond holds nine starts out of ten against what is promised. On a
+// machine so slow that a program that does nothing takes more than a tenth of
+// that, the promise is stretched by as much. It expects c.ready in order.
+func (c *crash) readyWithinASecond(t *testing.T) {
+	t.Helper()
+	bin := testenv.Build(t, "./cmd/breakglassd")
+	var nothing []time.Duration
+	for range 20 {
+		begun := time.Now()
+		require.NoError(t, exec.Command(bin, "version").Run())
+		nothing = append(nothing, time.Since(begun))
+	}
+	slices.Sort(nothing)
+	t.Logf("a program that does nothing: %s", percentiles(nothing))
+	allowed := max(time.Second, 10*nothing[len(nothing)/2])
+	assert.LessOrEqual(t, c.ready[len(c.ready)/2], allowed, "half of the servers were slow to get ready")
+	assert.LessOrEqual(t, c.ready[len(c.ready)*9/10], allowed, "servers were slow to get ready")
 }
 
 // arrived waits until every entry has reached the webhook.
