@@ -3,11 +3,15 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"breakglass/internal/yamlfile"
 )
 
 const good = `listen: 127.0.0.1:8080
@@ -106,6 +110,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := parse(text)
 		if err != nil {
+			requireLines(t, err)
 			return
 		}
 		if !Loopback(c.Listen) && !c.TLS.Enabled() && !c.InsecureHTTP {
@@ -117,10 +122,27 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// problemLine is how a problem of the file that parse reads begins.
+var problemLine = regexp.MustCompile(`^/etc/breakglass/config\.yaml:[1-9][0-9]*: .`)
+
+// requireLines checks that a refusal says of each problem where it is, on one
+// line that a terminal can show.
+func requireLines(t *testing.T, err error) {
+	t.Helper()
+	for _, line := range strings.Split(err.Error(), "\n") {
+		require.Regexp(t, problemLine, line)
+		require.Equal(t, -1, strings.IndexFunc(line, unicode.IsControl), "%q", line)
+	}
+	var problems yamlfile.Problems
+	require.ErrorAs(t, err, &problems)
+	require.Len(t, problems, 1+strings.Count(err.Error(), "\n"), "one to a line")
+}
+
 func TestAFileThatIsNoYAMLHasOneProblem(t *testing.T) {
 	for _, text := range []string{"", "listen: [", "\tlisten: x", "a: 1\n---\nb: 2\n"} {
 		_, err := parse(text)
 		require.Error(t, err)
+		requireLines(t, err)
 		assert.NotContains(t, err.Error(), "\n", text)
 	}
 }
