@@ -100,6 +100,38 @@ func TestTheExamplesAreAccepted(t *testing.T) {
 	}
 }
 
+// The example is for the systemd unit, under which nothing but the state
+// directory can be written to.
+func TestTheExampleWritesWhereTheUnitLetsIt(t *testing.T) {
+	unit, err := os.ReadFile("../../deploy/systemd/breakglassd.service")
+	require.NoError(t, err)
+	found := regexp.MustCompile(`(?m)^StateDirectory=(.*)$`).FindSubmatch(unit)
+	require.Len(t, found, 2)
+	state := "/var/lib/" + string(found[1])
+	c, err := Load("../../examples/config.yaml")
+	require.NoError(t, err)
+	assert.Equal(t, state, filepath.Dir(c.Store.SQLite.Path))
+	assert.Equal(t, state, filepath.Dir(c.Audit.File))
+
+	text, err := os.ReadFile("../../examples/config.yaml")
+	require.NoError(t, err)
+	key := regexp.MustCompile(`key_file: /run/credentials/breakglassd\.service/(\S+)`).FindSubmatch(text)
+	require.Len(t, key, 2)
+	assert.Regexp(t, `(?m)^LoadCredential=-?`+regexp.QuoteMeta(string(key[1]))+`:`, string(unit))
+}
+
+// The lines about TLS are a comment: they have to be right all the same.
+func TestTheCommentsOfTheExampleAreConfiguration(t *testing.T) {
+	text, err := os.ReadFile("../../examples/config.yaml")
+	require.NoError(t, err)
+	commented := regexp.MustCompile(`(?m)^# ((?:tls|admin_listen):.*|  cert_file:.*|  key_file:.*|  # .*)$`)
+	require.Len(t, commented.FindAllString(string(text), -1), 5)
+	c, err := Parse("/etc/breakglass/config.yaml", commented.ReplaceAll(text, []byte("$1")))
+	require.NoError(t, err)
+	assert.Equal(t, "/etc/breakglass/tls.crt", c.TLS.CertFile)
+	assert.Equal(t, "/run/credentials/breakglassd.service/tls.key", c.TLS.KeyFile)
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(good)
 	for _, path := range []string{"../../examples/config.yaml", "../../deploy/compose/config.yaml"} {
