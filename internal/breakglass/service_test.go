@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -119,11 +118,19 @@ func TestTheSweeperWakesForANewEarlierEnd(t *testing.T) {
 	go func() { w.Run(ctx); close(done) }()
 	in := request("prod")
 	in.Duration = time.Second
-	ev, err := w.Invoke(ctx, person("alice"), in)
-	require.NoError(t, err)
-	require.Eventually(t, func() bool { return slices.Contains(w.types(t), "breakglass.expired") }, 10*time.Second, 5*time.Millisecond)
-	last := w.trail(t)[1]
-	assert.Less(t, last.Timestamp.Sub(ev.ExpiresAt), time.Second, "within a second of the end")
+	// A machine that does something else for a second must not fail the test; a
+	// sweeper that isn't woken comes late every time.
+	for try := 1; ; try++ {
+		ev, err := w.Invoke(ctx, person("alice"), in)
+		require.NoError(t, err)
+		require.Eventually(t, func() bool { return len(w.trail(t)) == 2*try }, 30*time.Second, 5*time.Millisecond)
+		last := w.trail(t)[2*try-1]
+		require.Equal(t, breakglass.EntryExpired, last.Event)
+		if last.Timestamp.Sub(ev.ExpiresAt) < time.Second {
+			break
+		}
+		require.Less(t, try, 3, "not within a second of the end")
+	}
 	cancel()
 	<-done
 }
