@@ -66,9 +66,8 @@ func (r *reader) follow(t *testing.T, f *front, end *atomic.Int64) {
 	}
 }
 
-// readers are one for each way to read the feed. since is when some of what
-// they read had happened.
-func readers(since time.Time) []*reader {
+// readers are one for each way to read the feed from its beginning.
+func readers() []*reader {
 	all := func(breakglass.LogEntry) bool { return true }
 	is := func(typ breakglass.EntryType, who, profile string) func(e breakglass.LogEntry) bool {
 		return func(e breakglass.LogEntry) bool {
@@ -85,9 +84,13 @@ func readers(since time.Time) []*reader {
 		{query: "limit=2&wait=1s&invoker=" + user(3), wants: is("", user(3), "")},
 		{query: "limit=10&wait=1s&profile=prod", wants: is("", "", "prod")},
 		{query: "limit=1&wait=1s&event=credentials.issued&profile=prod&invoker=" + user(5), wants: is(breakglass.EntryCredentialsIssued, user(5), "prod")},
-		{query: "limit=5&wait=1s&since=" + url.QueryEscape(since.Format(time.RFC3339Nano)),
-			wants: func(e breakglass.LogEntry) bool { return !e.Timestamp.Before(since) }},
 	}
+}
+
+// readSince is a reader of what happened from an instant on.
+func readSince(since time.Time) *reader {
+	return &reader{query: "limit=5&wait=1s&since=" + url.QueryEscape(since.Format(time.RFC3339Nano)),
+		wants: func(e breakglass.LogEntry) bool { return !e.Timestamp.Before(since) }}
 }
 
 // firstDifference says where two long lists part; empty when they don't.
@@ -126,13 +129,16 @@ func TestPromise08TheFeedIsComplete(t *testing.T) {
 		s.http.must(t, 200, who, http.MethodPost, "/v1/breakglass/"+ev.ID+"/credentials", "")
 		s.http.must(t, 200, who, http.MethodPost, "/v1/breakglass/"+ev.ID+"/close", `{"reason":"over"}`)
 	}
-	before := s.http.feed(t, "0")
 
-	following := readers(before[len(before)/2].Timestamp)
+	var following []*reader
 	var end atomic.Int64
 	var reading sync.WaitGroup
-	for _, r := range following {
+	follow := func(r *reader) {
+		following = append(following, r)
 		reading.Go(func() { r.follow(t, f, &end) })
+	}
+	for _, r := range readers() {
+		follow(r)
 	}
 	// The engineers work until their server goes away under them.
 	for range 3 {
@@ -147,6 +153,8 @@ func TestPromise08TheFeedIsComplete(t *testing.T) {
 		})
 		working.Wait()
 		require.Empty(t, acks.faults)
+		sofar := s.http.feed(t, "0")
+		follow(readSince(sofar[len(sofar)/2].Timestamp))
 	}
 	each(people, func(e *engineer) { assert.NoError(t, e.settle(t.Context(), s.http)) })
 	s.http.expired(t, 1)
