@@ -47,7 +47,7 @@ func startWithTimeouts(t testing.TB, d time.Duration) *server {
 	require.NoError(t, err)
 	go func() { _ = srv.Serve(listener) }()
 	t.Cleanup(func() { _ = srv.Close() })
-	s.url = "http://" + listener.Addr().String()
+	s.url, s.http = "http://"+listener.Addr().String(), srv
 	return s
 }
 
