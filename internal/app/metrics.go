@@ -28,6 +28,7 @@ type metrics struct {
 	sinkDisabled *prometheus.GaugeVec
 	reloads      *prometheus.CounterVec
 	fileCurrent  *prometheus.GaugeVec
+	refused      *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -48,12 +49,14 @@ func newMetrics() *metrics {
 			Help: "Changes of the policy and rate-limit files, by file and result: ok, failed."}, []string{"file", "result"}),
 		fileCurrent: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "breakglass_rules_current",
 			Help: "1 when the file on disk is in force; 0 when it is broken and the last good one is (or none)."}, []string{"file"}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "breakglass_connections_refused_total",
+			Help: "Connections closed at once because too many were open, by limit: total, address."}, []string{"limit"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "breakglass_build_info", Help: "Always 1; the labels say which build this is.",
 		ConstLabels: prometheus.Labels{"version": version.Version, "commit": version.Commit, "goversion": version.Go()}})
 	build.Set(1)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build,
-		m.entries, m.sent, m.attemptTime, m.arrival, m.sinkDisabled, m.reloads, m.fileCurrent)
+		m.entries, m.sent, m.attemptTime, m.arrival, m.sinkDisabled, m.reloads, m.fileCurrent, m.refused)
 	return m
 }
 

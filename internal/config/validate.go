@@ -51,6 +51,7 @@ func (v *validator) require(ok bool, path, format string, args ...any) {
 
 func (c Config) validate(v *validator) {
 	c.validateListeners(v)
+	c.validateLimits(v)
 	c.validateStore(v)
 	c.validateAuth(v)
 	c.validateProfiles(v)
@@ -76,6 +77,11 @@ func (c Config) validateListeners(v *validator) {
 		}
 		v.require(c.AdminListen != c.Listen || strings.HasSuffix(c.Listen, ":0"), "admin_listen", "must differ from listen")
 	}
+}
+
+func (c Config) validateLimits(v *validator) {
+	v.require(c.Limits.Connections >= 0, "limits.connections", "must not be negative")
+	v.require(c.Limits.ConnectionsPerAddress >= 0, "limits.connections_per_address", "must not be negative")
 }
 
 // checkAddress returns what is wrong with a host:port, or "".
