@@ -101,7 +101,16 @@ func (c *call) authenticate() error {
 
 // context bounds what the call asks of the service.
 func (c *call) context(extra time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(c.r.Context(), c.h.cfg.RequestTimeout+extra)
+	return context.WithTimeout(c.origin(), c.h.cfg.RequestTimeout+extra)
+}
+
+// origin is the request's context with what audit entries say about the caller.
+func (c *call) origin() context.Context {
+	o := breakglass.Origin{RequestID: c.id}
+	if from := clientAddress(c.r); from.IsValid() {
+		o.ClientAddr = from.String()
+	}
+	return breakglass.WithOrigin(c.r.Context(), o)
 }
 
 // fail answers with a problem document.
