@@ -45,7 +45,9 @@ type App struct {
 	service    *breakglass.Service
 	dispatcher *notify.Dispatcher
 	follower   *audit.Follower
-	mirror     *audit.FileMirror
+	mirror     *watchedMirror
+	// unexplained is how many events the trail didn't explain at start.
+	unexplained int
 	handler    *api.Handler
 	servers    []*http.Server
 	addr       net.Addr
@@ -85,7 +87,9 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	a.onClose("store", a.store.Close)
-	a.metrics.registry.MustRegister(&storeGauges{store: a.store, now: opts.Now, log: opts.Log})
+	if err := a.checkTrail(ctx); err != nil {
+		opts.Log.Error("the audit trail was not checked", "error", err)
+	}
 	a.rules = newRules(cfg, opts.Log, a.metrics)
 
 	auth, err := authn.New(cfg.Auth.Tokens, cfg.RoleMembers())
@@ -108,6 +112,7 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	if err := a.newFollower(); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
+	a.metrics.registry.MustRegister(&storeGauges{store: a.store, mirror: a.mirror, now: opts.Now, log: opts.Log})
 	a.handler, err = api.New(api.Config{
 		Service: a.service, Authenticator: auth, Ready: a.ready, Metrics: a.metrics.registry,
 		AdminListener: cfg.AdminListen != "", Spec: spec.OpenAPI(), Log: opts.Log,

@@ -26,9 +26,9 @@ func (a *App) newFollower() error {
 		if err != nil {
 			return err
 		}
-		a.mirror = mirror
+		a.mirror = watchMirror(mirror)
 		a.onClose("audit mirror", mirror.Close)
-		loggers = append(loggers, mirror)
+		loggers = append(loggers, a.mirror)
 	}
 	a.follower = &audit.Follower{Journal: a.store, Loggers: loggers, Log: a.opts.Log}
 	// A mirror of another trail, as after restoring a backup, must not keep the
