@@ -113,6 +113,11 @@ func serve(ctx context.Context, f serveFlags, listenSet bool, stdout, stderr io.
 		return err
 	}
 	log := newLogger(cfg.Log, stderr)
+	// Where STS and SNS are is said in our own configuration alone. This also
+	// holds for the SDK's search for the server's own credentials.
+	if err := os.Setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"); err != nil {
+		return err
+	}
 	// The first signal asks for a graceful stop; after it the default applies
 	// again, so that a second one ends a stop that hangs.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)

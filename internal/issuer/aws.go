@@ -68,6 +68,9 @@ func NewAWS(ctx context.Context, o AWSOptions) (*AWS, error) {
 		return nil, errors.New("AWS configuration of the server: no region; set sts.region")
 	}
 	client := sts.NewFromConfig(cfg, func(so *sts.Options) {
+		// Only our own configuration says where secret keys come from: not
+		// AWS_ENDPOINT_URL in the environment, nor endpoint_url in ~/.aws.
+		so.BaseEndpoint = nil
 		if o.Endpoint != "" {
 			so.BaseEndpoint = aws.String(o.Endpoint)
 		}

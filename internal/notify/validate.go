@@ -2,6 +2,7 @@ package notify
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"regexp"
 	"slices"
@@ -87,7 +88,7 @@ func (v *validator) sink(path string, s SinkConfig, isMember bool) {
 
 // fieldsOf names the fields of each type beside name, type, events, profiles.
 var fieldsOf = map[string][]string{
-	TypeSNS:     {"topic_arn", "region", "endpoint"},
+	TypeSNS:     {"topic_arn", "region", "endpoint", "allow_http"},
 	TypeWebhook: {"url", "secret_env", "secret_file", "allow_http", "allow_private"},
 	TypeLog:     {},
 	TypeMulti:   {"sinks"},
@@ -163,7 +164,15 @@ func (v *validator) sns(path string, s SinkConfig) {
 	u, err := url.Parse(s.Endpoint)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		v.add(path+".endpoint", "must be an http or https URL without user, query and fragment")
+	} else if u.Scheme == "http" && !s.AllowHTTP && !loopback(u.Hostname()) {
+		v.add(path+".endpoint", "has no TLS: who breaks the glass and why would cross the network in the clear. Use https, or say allow_http: true")
 	}
+}
+
+// loopback reports a host that can't be another machine.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func (v *validator) webhook(path string, s SinkConfig) {
