@@ -13,6 +13,7 @@ import (
 
 	"breakglass/internal/authn"
 	"breakglass/internal/breakglass"
+	"breakglass/internal/rules"
 	"breakglass/internal/yamlfile"
 )
 
@@ -176,9 +177,9 @@ func (c Config) validateProfiles(v *validator) {
 		v.require(region.MatchString(p.Region), path+".region", "%q must be an AWS Region, such as us-east-1", p.Region)
 		v.require(p.ExternalID == "" || len(p.ExternalID) >= 2 && len(p.ExternalID) <= 1224 && externalID.MatchString(p.ExternalID), path+".external_id", "must have 2 to 1224 characters of A–Z a–z 0–9 _ + = , . @ : / -")
 		limit := time.Duration(p.MaxDuration)
-		v.require(limit >= 0 && limit <= breakglass.MaxDuration && limit%time.Second == 0, path+".max_duration", "must be whole seconds, at most %s", breakglass.MaxDuration)
+		v.require(limit >= 0 && limit <= breakglass.MaxDuration && limit%time.Second == 0, path+".max_duration", "must be whole seconds, at most %s", rules.Words(breakglass.MaxDuration))
 		session := time.Duration(p.MaxSession)
-		v.require(session == 0 || session >= minMaxSession && session <= maxMaxSession, path+".max_session", "must be from %s to %s, as the role's MaxSessionDuration", minMaxSession, maxMaxSession)
+		v.require(session == 0 || session >= minMaxSession && session <= maxMaxSession, path+".max_session", "must be from %s to %s, as the role's MaxSessionDuration", rules.Words(minMaxSession), rules.Words(maxMaxSession))
 	}
 }
 
