@@ -67,6 +67,7 @@ finishes what was accepted and stops.`,
   breakglassd check --config /etc/breakglass/config.yaml
   breakglassd --config /etc/breakglass/config.yaml`,
 		Args:          noArgs,
+		Version:       build(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -81,6 +82,7 @@ finishes what was accepted and stops.`,
 	cmd.Flags().StringVar(&f.addrFile, "addr-file", "", "write the address that the API listens on to `FILE`, once it does")
 	cmd.Flags().BoolVar(&f.acceptClock, "accept-clock", false, "work even though the clock lies behind the audit trail")
 	cmd.AddCommand(newCheck(), newBackup(), newDeliveries(), newHealthcheck(), newVersion())
+	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	return cmd
 }
