@@ -48,10 +48,10 @@ type App struct {
 	mirror     *watchedMirror
 	// unexplained is how many events the trail didn't explain at start.
 	unexplained int
-	handler    *api.Handler
-	servers    []*http.Server
-	addr       net.Addr
-	failed     chan error
+	handler     *api.Handler
+	servers     []*http.Server
+	addr        net.Addr
+	failed      chan error
 
 	serving      sync.WaitGroup
 	stopWork     func()
@@ -75,7 +75,10 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	for _, w := range warn(cfg) {
-		opts.Log.Warn("the configuration lacks a safeguard", "what", w)
+		opts.Log.Warn("the configuration lacks a safeguard", "what", w.String())
+	}
+	for _, w := range exposed(cfg) {
+		opts.Log.Warn("a file of the server is not private", "what", w.String())
 	}
 	a := &App{cfg: cfg, opts: opts, metrics: newMetrics(), failed: make(chan error, 2)}
 	defer func() {
@@ -112,7 +115,7 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	if err := a.newFollower(); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	a.metrics.registry.MustRegister(&storeGauges{store: a.store, mirror: a.mirror, now: opts.Now, log: opts.Log})
+	a.metrics.registry.MustRegister(&storeGauges{store: a.store, mirror: a.mirror, sinks: sinks.Names(), now: opts.Now, log: opts.Log})
 	a.handler, err = api.New(api.Config{
 		Service: a.service, Authenticator: auth, Ready: a.ready, Metrics: a.metrics.registry,
 		AdminListener: cfg.AdminListen != "", Spec: spec.OpenAPI(), Log: opts.Log,

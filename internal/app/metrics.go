@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -105,6 +106,7 @@ const gaugesKept = 5 * time.Second
 type storeGauges struct {
 	store  storeForMetrics
 	mirror *watchedMirror // nil: there is none
+	sinks  []string       // that are configured
 	now    func() time.Time
 	log    *slog.Logger
 
@@ -127,7 +129,7 @@ var (
 	descHead   = prometheus.NewDesc("breakglass_audit_head", "Sequence number of the newest audit entry.", nil, nil)
 	descMirror = prometheus.NewDesc("breakglass_audit_mirror_ok", "1 while the audit mirror follows the trail, 0 when it is not written. Absent without one.", nil, nil)
 	descQueue  = prometheus.NewDesc("breakglass_deliveries", "Notifications by state: waiting, or dead (given up).", []string{"sink", "state"}, nil)
-	descOldest = prometheus.NewDesc("breakglass_delivery_oldest_seconds", "Age of the oldest waiting notification.", []string{"sink"}, nil)
+	descOldest = prometheus.NewDesc("breakglass_delivery_oldest_seconds", "Age of the oldest waiting notification of a configured sink.", []string{"sink"}, nil)
 )
 
 // Describe implements prometheus.Collector.
@@ -187,6 +189,9 @@ func (g *storeGauges) ask() (out []prometheus.Metric) {
 	for sink, c := range counts {
 		gauge(descQueue, float64(c.Pending), sink, "waiting")
 		gauge(descQueue, float64(c.Dead), sink, "dead")
+		if !slices.Contains(g.sinks, sink) {
+			continue // nobody sends these: their age would be an alarm for ever
+		}
 		age := 0.0
 		if !c.Oldest.IsZero() {
 			age = max(0, now.Sub(c.Oldest).Seconds())

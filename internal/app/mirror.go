@@ -27,7 +27,9 @@ type watchedMirror struct {
 	err   error     // of the last attempt; nil: it worked
 }
 
-func watchMirror(m *audit.FileMirror) *watchedMirror { return &watchedMirror{FileMirror: m, now: time.Now} }
+func watchMirror(m *audit.FileMirror) *watchedMirror {
+	return &watchedMirror{FileMirror: m, now: time.Now}
+}
 
 // Resume implements audit.Resumer.
 func (m *watchedMirror) Resume(hashOf func(seq int64) (string, error)) (int64, error) {

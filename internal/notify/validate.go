@@ -27,6 +27,9 @@ var (
 	region   = regexp.MustCompile(`^[a-z]{2,}(-[a-z0-9]+)+$`)
 )
 
+// isEnvName reports a name that is not the secret itself.
+func isEnvName(s string) bool { return envName.MatchString(s) && !strings.HasPrefix(s, "whsec_") }
+
 // Validate returns everything that is wrong with c; it looks at nothing outside
 // c. profiles are the profiles that exist; nil skips that check.
 func (c Config) Validate(profiles []string) []Problem {
@@ -190,7 +193,7 @@ func (v *validator) webhook(path string, s SinkConfig) {
 		v.add(path+".secret_env", "is required (or secret_file): the name of the environment variable that holds the signing secret")
 	case s.SecretEnv != "" && s.SecretFile != "":
 		v.add(path+".secret_file", "can't be given together with secret_env")
-	case s.SecretEnv != "" && !envName.MatchString(s.SecretEnv), strings.HasPrefix(s.SecretEnv, "whsec_"):
+	case s.SecretEnv != "" && !isEnvName(s.SecretEnv):
 		// Not quoted: the likeliest mistake is the secret itself.
 		v.add(path+".secret_env", "must be the name of an environment variable, not the secret")
 	}
