@@ -46,6 +46,7 @@ type App struct {
 	dispatcher *notify.Dispatcher
 	follower   *audit.Follower
 	mirror     *watchedMirror
+	sts        *stsWatch // nil in development mode
 	// unexplained is how many events the trail didn't explain at start.
 	unexplained int
 	handler     *api.Handler
@@ -106,6 +107,9 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	keys, err := newIssuer(ctx, cfg.STS, opts.Log)
 	if err != nil {
 		return nil, fmt.Errorf("sts: %w", err)
+	}
+	if own, ok := keys.(*issuer.AWS); ok {
+		a.sts = &stsWatch{find: own.FindCredentials}
 	}
 	a.service = breakglass.New(breakglass.Config{
 		Store: a.store, Journal: a.store, Profiles: profiles(cfg), Issuer: keys, Directory: auth,

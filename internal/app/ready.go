@@ -17,6 +17,9 @@ func (a *App) ready(ctx context.Context) []api.Check {
 		rulesCheck("policy", a.rules.policy.Status()),
 		trailCheck(a.unexplained),
 	}
+	if a.sts != nil {
+		checks = append(checks, a.sts.check())
+	}
 	if a.mirror != nil {
 		if head, err := a.store.Head(ctx); err == nil { // else the store's own check says so
 			checks = append(checks, a.mirror.check(head))

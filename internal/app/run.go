@@ -61,7 +61,11 @@ func (a *App) Start() (err error) {
 		}
 		a.onClose("admin listener", ignoreClosed(admin.Close))
 	}
-	a.stopWork = a.inBackground(a.service.Run, a.rules.run)
+	work := []func(context.Context){a.service.Run, a.rules.run}
+	if a.sts != nil {
+		work = append(work, a.sts.run(a))
+	}
+	a.stopWork = a.inBackground(work...)
 	a.stopFollower = a.inBackground(a.follower.Run)
 	a.dispatcher.Start()
 	a.serve(main, a.handler)

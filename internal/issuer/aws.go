@@ -104,6 +104,13 @@ func loadOptions(o AWSOptions) []func(*config.LoadOptions) error {
 	return opts
 }
 
+// FindCredentials returns an error when the server can't get AWS credentials of
+// its own. It doesn't ask AWS what they are good for.
+func (a *AWS) FindCredentials(ctx context.Context) error {
+	_, err := a.own.Retrieve(ctx)
+	return err
+}
+
 // Issue implements breakglass.Issuer. The credentials end at ev.ExpiresAt rounded
 // down to the second, or earlier when the role's longest session is shorter.
 //
