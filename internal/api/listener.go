@@ -80,6 +80,15 @@ type limitedConn struct {
 	release func()
 }
 
+// CloseWrite lets net/http end an answer before it stops reading, so that the
+// peer sees the answer and not a reset.
+func (c *limitedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
+}
+
 func (c *limitedConn) Close() error {
 	defer c.release()
 	return c.Conn.Close()
