@@ -67,12 +67,6 @@ func TestAStopDoesNotWaitForBodiesThatDoNotArrive(t *testing.T) {
 	}
 }
 
-func TestALongPollOutlivesTheDeadlineForReading(t *testing.T) {
-	s := startWithTimeouts(t, 300*time.Millisecond)
-	a := s.call(t, request{method: "GET", path: "/v1/events?wait=1s", as: sam})
-	assert.Equal(t, 200, a.status)
-}
-
 // peers is a listener whose connections come from the addresses that the test
 // says: one machine has only its own.
 type peers struct {
