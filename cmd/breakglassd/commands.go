@@ -27,8 +27,9 @@ func newCheck() *cobra.Command {
 		Use:   "check --config FILE",
 		Short: "Report every problem of a configuration and the files that it names",
 		Long: `Reports every problem of the configuration, the policy and the rate limits at once, with file and line,
-and whether the secrets that sinks need are there. Nothing is started, changed or asked over the network.
-Exit code 0 means that the server would start with it.`,
+and whether the secrets that sinks need are there. Warns about what is allowed but rarely meant: missing
+safeguards, files that everybody may read, and names in rules and roles that no profile or static token has.
+Nothing is started, changed or asked over the network. Exit code 0 means that the server would start with it.`,
 		Example: "  breakglassd check --config /etc/breakglass/config.yaml",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -37,7 +38,7 @@ Exit code 0 means that the server would start with it.`,
 			}
 			warnings, err := app.Check(path)
 			for _, w := range warnings {
-				_, _ = fmt.Fprintf(cmd.OutOrStdout(), "%s: warning: %s\n", path, w) // the log of the server says it too
+				_, _ = fmt.Fprintln(cmd.OutOrStdout(), w) // the log of the server says it too
 			}
 			if err != nil {
 				_, _ = fmt.Fprintln(cmd.OutOrStdout(), err) // the exit code says it too
@@ -101,7 +102,7 @@ server runs.`,
 func newDeliveries() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "deliveries",
-		Short: "Show notifications that wait or were given up, and try those again",
+		Short: "Show notifications that wait or were given up, try those again, forget those of removed sinks",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
@@ -144,15 +145,18 @@ server must not be running: it takes them up when it starts.`,
 		Example: "  breakglassd deliveries retry --config /etc/breakglass/config.yaml --sink siem",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			database, err := databasePath(path)
+			if path == "" {
+				return usageError{errors.New("--config FILE is required")}
+			}
+			cfg, err := config.Load(path)
 			if err != nil {
 				return err
 			}
-			st, err := sqlite.Open(cmd.Context(), database, sqlite.Options{})
+			st, err := sqlite.Open(cmd.Context(), cfg.Store.SQLite.Path, sqlite.Options{})
 			if err != nil {
 				return err
 			}
-			n, err := st.RetryDead(cmd.Context(), sink)
+			n, err := retryDead(cmd.Context(), st, sinkNames(cfg), sink)
 			if err := errors.Join(err, st.Close()); err != nil {
 				return err
 			}
@@ -161,8 +165,18 @@ server must not be running: it takes them up when it starts.`,
 		},
 	}
 	retry.Flags().StringVar(&sink, "sink", "", "only deliveries to the sink `NAME`")
-	cmd.AddCommand(list, retry)
+	cmd.AddCommand(list, retry, newDrop(&path))
 	return cmd
+}
+
+// retryDead makes the dead deliveries of a sink due again; "" means all.
+func retryDead(ctx context.Context, st *sqlite.Store, configured []string, sink string) (int, error) {
+	if sink != "" {
+		if err := known(ctx, st, configured, sink); err != nil {
+			return 0, err
+		}
+	}
+	return st.RetryDead(ctx, sink)
 }
 
 func newHealthcheck() *cobra.Command {
@@ -194,13 +208,16 @@ func newHealthcheck() *cobra.Command {
 	return cmd
 }
 
+// build says which build this is.
+func build() string { return fmt.Sprintf("%s (%s, %s)", version.Version, version.Commit, version.Go()) }
+
 func newVersion() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "breakglassd %s (%s, %s)\n", version.Version, version.Commit, version.Go())
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "breakglassd %s\n", build())
 			return err
 		},
 	}

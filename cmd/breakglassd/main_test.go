@@ -66,6 +66,7 @@ func install(t *testing.T) (file string, cfg config.Config) {
 	for _, name := range []string{"config.yaml", "policy.yaml", "ratelimit.yaml"} {
 		data, err := os.ReadFile(filepath.Join("../../examples", name))
 		require.NoError(t, err)
+		data = bytes.ReplaceAll(data, []byte("/var/lib/breakglass/"), []byte(dir+"/")) // where the unit's service may write
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
 	}
 	file = filepath.Join(dir, "config.yaml")
@@ -86,6 +87,7 @@ func TestCheckAcceptsTheExamplesAndNamesProblems(t *testing.T) {
 	assert.Contains(t, stdout, "policy.yaml:4:")
 	assert.Contains(t, stdout, `did you mean "users"`)
 	assert.Contains(t, stderr, "problems")
+	assert.NotContains(t, stdout, "no problems")
 }
 
 func TestBackupAndDeliveriesWorkBesideARunningServer(t *testing.T) {
@@ -118,6 +120,14 @@ func TestBackupAndDeliveriesWorkBesideARunningServer(t *testing.T) {
 	code, stdout, stderr = command("deliveries", "retry", "--config", file, "--sink", "siem")
 	require.Zero(t, code, stderr)
 	assert.Contains(t, stdout, "1 deliveries are due again")
+	for _, cmd := range []string{"retry", "drop"} {
+		code, _, stderr = command("deliveries", cmd, "--config", file, "--sink", "nope")
+		assert.Equal(t, 1, code, cmd)
+		assert.Contains(t, stderr, `there is no sink "nope"`)
+	}
+	code, stdout, _ = command("deliveries", "retry", "--config", file, "--sink", "journal")
+	assert.Zero(t, code, "it is configured, and has none")
+	assert.Contains(t, stdout, "0 deliveries are due again")
 
 	restored, err := sqlite.Open(t.Context(), copied, sqlite.Options{})
 	require.NoError(t, err)
@@ -143,6 +153,48 @@ func TestBackupAndDeliveriesWorkFromTheFolderOfTheConfiguration(t *testing.T) {
 	code, stdout, stderr = command("deliveries", "retry", "--config", "config.yaml")
 	require.Zero(t, code, stderr)
 	assert.Contains(t, stdout, "0 deliveries are due again")
+}
+
+func TestDropForgetsTheDeliveriesOfRemovedSinksAlone(t *testing.T) {
+	file, cfg := install(t)
+	st, err := sqlite.Open(t.Context(), cfg.Store.SQLite.Path, sqlite.Options{})
+	require.NoError(t, err)
+	for range 3 {
+		entry := breakglass.LogEntry{Timestamp: time.Now().UTC().Truncate(time.Microsecond), Event: breakglass.EntryDenied, Actor: "alice", Reason: "forbidden"}
+		require.NoError(t, st.Update(t.Context(), breakglass.Keys{}, func(tx breakglass.Tx) error {
+			return tx.Append(entry, nil, []string{"siem", "old"})
+		}))
+	}
+	require.NoError(t, st.SettleDelivery(t.Context(), 1, "old", breakglass.DeliveryOutcome{Dead: true, Attempts: 10, LastError: "410"}))
+	require.NoError(t, st.Close())
+
+	code, _, stderr := command("deliveries", "drop", "--config", file, "--sink", "siem")
+	assert.Equal(t, 1, code)
+	assert.Contains(t, stderr, "still to be sent")
+	code, _, stderr = command("deliveries", "drop", "--config", file)
+	assert.Equal(t, 2, code, stderr)
+	code, stdout, stderr := command("deliveries", "drop", "--config", file, "--sink", "old")
+	require.Zero(t, code, stderr)
+	assert.Equal(t, "3 deliveries dropped\n", stdout)
+	assert.Contains(t, stderr, `"sink":"old","count":3`, "the log says so")
+
+	st, err = sqlite.Open(t.Context(), cfg.Store.SQLite.Path, sqlite.Options{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, st.Close()) }()
+	counts, err := st.DeliveryCounts(t.Context())
+	require.NoError(t, err)
+	assert.Len(t, counts, 1)
+	assert.EqualValues(t, 3, counts["siem"].Pending)
+	head, err := st.Head(t.Context())
+	require.NoError(t, err)
+	assert.EqualValues(t, 3, head, "the trail stays")
+}
+
+func TestTheVersionIsThereAsAFlagToo(t *testing.T) {
+	code, flag, _ := command("--version")
+	assert.Zero(t, code)
+	_, sub, _ := command("version")
+	assert.Equal(t, sub, flag)
 }
 
 func TestHealthcheckFollowsReadiness(t *testing.T) {

@@ -67,6 +67,7 @@ finishes what was accepted and stops.`,
   breakglassd check --config /etc/breakglass/config.yaml
   breakglassd --config /etc/breakglass/config.yaml`,
 		Args:          noArgs,
+		Version:       build(),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -81,6 +82,7 @@ finishes what was accepted and stops.`,
 	cmd.Flags().StringVar(&f.addrFile, "addr-file", "", "write the address that the API listens on to `FILE`, once it does")
 	cmd.Flags().BoolVar(&f.acceptClock, "accept-clock", false, "work even though the clock lies behind the audit trail")
 	cmd.AddCommand(newCheck(), newBackup(), newDeliveries(), newHealthcheck(), newVersion())
+	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	return cmd
 }
@@ -113,6 +115,11 @@ func serve(ctx context.Context, f serveFlags, listenSet bool, stdout, stderr io.
 		return err
 	}
 	log := newLogger(cfg.Log, stderr)
+	// Where STS and SNS are is said in our own configuration alone. This also
+	// holds for the SDK's search for the server's own credentials.
+	if err := os.Setenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"); err != nil {
+		return err
+	}
 	// The first signal asks for a graceful stop; after it the default applies
 	// again, so that a second one ends a stop that hangs.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)

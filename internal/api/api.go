@@ -60,6 +60,9 @@ type Handler struct {
 	admin    chi.Router
 	draining context.Context
 	drain    context.CancelFunc
+	logins   *logins
+	// strangers bounds the access log of requests that nobody known made.
+	strangers *lineLimit
 
 	// Header values that every answer shares; never written to.
 	nosniff, noStore, typeJSON []string
@@ -76,7 +79,7 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.RequestTimeout <= 0 {
 		cfg.RequestTimeout = DefaultRequestTimeout
 	}
-	h := &Handler{cfg: cfg, nosniff: []string{"nosniff"}, noStore: []string{"no-store"}, typeJSON: []string{"application/json"}}
+	h := &Handler{cfg: cfg, logins: newLogins(), strangers: newLineLimit(cfg.Log, "requests without valid credentials"), nosniff: []string{"nosniff"}, noStore: []string{"no-store"}, typeJSON: []string{"application/json"}}
 	h.draining, h.drain = context.WithCancel(context.Background())
 	var err error
 	if h.metrics, err = newMetrics(cfg.Metrics); err != nil {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -44,6 +45,7 @@ func (c *call) readBody() ([]byte, error) {
 	if c.r.ContentLength > maxBody {
 		return nil, tooLarge()
 	}
+	defer context.AfterFunc(c.h.draining, func() { c.readWithin(drainBodyTimeout) })()
 	// The writer below the recorder, so that net/http closes the connection
 	// instead of reading the rest.
 	data, err := io.ReadAll(http.MaxBytesReader(c.w.ResponseWriter, c.r.Body, maxBody))
@@ -54,6 +56,7 @@ func (c *call) readBody() ([]byte, error) {
 	case err != nil:
 		return nil, malformed("The request body did not arrive completely.", err)
 	}
+	c.bodyRead = true
 	return data, nil
 }
 

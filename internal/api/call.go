@@ -38,6 +38,8 @@ type call struct {
 	caller breakglass.Principal
 	failed *breakglass.Error // what was answered instead of a result
 	quiet  bool              // of interest to nobody: logged for debugging only
+	// bodyRead says that nothing of the request's body is left on the connection.
+	bodyRead bool
 }
 
 // serve is everything that happens to a request of an endpoint: request id,
@@ -46,6 +48,7 @@ func (h *Handler) serve(e endpoint) http.HandlerFunc {
 	observe := h.metrics.endpoint(e)
 	return func(w http.ResponseWriter, r *http.Request) {
 		c := &call{h: h, w: recorder{ResponseWriter: w}, r: r, id: requestID(r.Header)}
+		c.w.call = c
 		start := time.Now()
 		h.metrics.inFlight.Inc()
 		defer func() {
@@ -79,18 +82,35 @@ func (c *call) authenticate() error {
 		err = &breakglass.Error{Code: breakglass.CodeUnauthenticated, Message: "The caller has no name."}
 	}
 	if err != nil {
-		if breakglass.AsError(err).Code == breakglass.CodeUnauthenticated {
-			c.w.Header().Set("WWW-Authenticate", authn.Challenge(err))
+		if breakglass.AsError(err).Code != breakglass.CodeUnauthenticated {
+			return err
 		}
+		c.strike(false)
+		if errors.Is(err, authn.ErrInvalidCredentials) {
+			if wait := c.h.logins.failed(clientAddress(c.r), time.Now()); wait > 0 {
+				return tooManyLogins(wait)
+			}
+		}
+		c.w.Header().Set("WWW-Authenticate", authn.Challenge(err))
 		return err
 	}
+	c.strike(true)
 	c.caller = p
 	return nil
 }
 
 // context bounds what the call asks of the service.
 func (c *call) context(extra time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(c.r.Context(), c.h.cfg.RequestTimeout+extra)
+	return context.WithTimeout(c.origin(), c.h.cfg.RequestTimeout+extra)
+}
+
+// origin is the request's context with what audit entries say about the caller.
+func (c *call) origin() context.Context {
+	o := breakglass.Origin{RequestID: c.id}
+	if from := clientAddress(c.r); from.IsValid() {
+		o.ClientAddr = from.String()
+	}
+	return breakglass.WithOrigin(c.r.Context(), o)
 }
 
 // fail answers with a problem document.
@@ -141,9 +161,15 @@ func (c *call) log(e endpoint, took time.Duration) {
 	if !c.h.cfg.Log.Enabled(ctx, level) {
 		return
 	}
-	attrs := make([]slog.Attr, 0, 8)
+	if c.caller.Name == "" && !c.h.strangers.allow(strconv.Itoa(status)) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 9)
 	attrs = append(attrs, slog.String("method", knownMethod(c.r.Method)), slog.String("route", e.pattern), slog.Int("status", status),
 		slog.Float64("seconds", took.Seconds()), slog.String("request_id", c.id))
+	if from := clientAddress(c.r); from.IsValid() {
+		attrs = append(attrs, slog.String("client_addr", from.String()))
+	}
 	if c.caller.Name != "" {
 		attrs = append(attrs, slog.String("principal", c.caller.Name))
 	}
@@ -182,19 +208,21 @@ func isRequestID(s string) bool {
 // recorder remembers the status of the answer.
 type recorder struct {
 	http.ResponseWriter
+	call   *call
 	status int
 }
 
 func (w *recorder) WriteHeader(status int) {
 	if w.status == 0 && status >= http.StatusOK {
 		w.status = status
+		w.call.abandonBody()
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *recorder) Write(b []byte) (int, error) {
 	if w.status == 0 {
-		w.status = http.StatusOK
+		w.WriteHeader(http.StatusOK)
 	}
 	return w.ResponseWriter.Write(b)
 }

@@ -24,7 +24,7 @@ func decodeInvoke(t testing.TB, contentType string, body []byte) (breakglass.Inv
 	if contentType != "" {
 		r.Header.Set("Content-Type", contentType)
 	}
-	c := &call{h: &Handler{validate: v}, w: recorder{ResponseWriter: httptest.NewRecorder()}, r: r}
+	c := &call{h: &Handler{validate: v, draining: t.Context()}, w: recorder{ResponseWriter: httptest.NewRecorder()}, r: r}
 	in, err := c.readInvocation()
 	return in, breakglass.AsError(err)
 }

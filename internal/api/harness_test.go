@@ -108,9 +108,10 @@ func start(t testing.TB, opts options) *server {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	s.url = "http://" + listener.Addr().String()
-	s.http = api.NewServer(s.handler, log, s.handler.Drain)
-	go func() { _ = s.http.Serve(listener) }()
-	t.Cleanup(func() { _ = s.http.Close() })
+	srv := api.NewServer(s.handler, log, s.handler.Drain)
+	s.http = srv
+	go func() { _ = srv.Serve(listener) }()
+	t.Cleanup(func() { _ = srv.Close() })
 	return s
 }
 

@@ -14,7 +14,7 @@ func (h *Handler) invoke(c *call) error {
 	if err != nil {
 		refusal := breakglass.AsError(err)
 		if !in.DryRun {
-			h.cfg.Service.RecordRefusal(c.r.Context(), c.caller, in, refusal)
+			h.cfg.Service.RecordRefusal(c.origin(), c.caller, in, refusal)
 		}
 		return refusal
 	}

@@ -47,7 +47,7 @@ func startWithTimeouts(t testing.TB, d time.Duration) *server {
 	require.NoError(t, err)
 	go func() { _ = srv.Serve(listener) }()
 	t.Cleanup(func() { _ = srv.Close() })
-	s.url = "http://" + listener.Addr().String()
+	s.url, s.http = "http://"+listener.Addr().String(), srv
 	return s
 }
 
@@ -207,6 +207,8 @@ func TestTheAccessLogSaysWhoDidWhatAndHowItWent(t *testing.T) {
 	assert.EqualValues(t, 404, line["status"])
 	assert.Equal(t, bob, line["principal"])
 	assert.Equal(t, "profile_unknown", line["code"])
+	assert.Equal(t, "127.0.0.1", line["client_addr"])
+	assert.Equal(t, "127.0.0.1", s.entries(t)[0].Detail["client_addr"])
 	assert.Contains(t, line, "seconds")
 }
 

@@ -2,27 +2,31 @@ package api
 
 import (
 	"errors"
+	"log"
 	"log/slog"
 	"net/http"
 	"time"
 )
 
-// Limits of a connection. The body has to arrive within readTimeout of the
-// header, and the answer has to be taken within writeTimeout: both are longer
-// than any honest call needs, and keep slow peers from holding resources.
+// Limits of a connection. A request has to arrive within readTimeout, and the
+// answer has to be taken within writeTimeout: both are longer than any honest
+// call needs, and keep slow peers from holding resources.
 // Long polls move their own deadlines.
 const (
 	readHeaderTimeout = 5 * time.Second
-	readTimeout       = 15 * time.Second
+	readTimeout       = 5 * time.Second // header and body: 64 KiB at most
 	writeTimeout      = readTimeout + DefaultRequestTimeout + 10*time.Second
-	idleTimeout       = 2 * time.Minute
+	idleTimeout       = 15 * time.Second
 	maxHeaderBytes    = 16 << 10
 )
 
 // NewServer returns a server for the handler, with limits that untrusted peers
 // call for. The functions of onShutdown, such as Handler.Drain, are called when
 // its graceful shutdown begins.
-func NewServer(handler http.Handler, log *slog.Logger, onShutdown ...func()) *http.Server {
+func NewServer(handler http.Handler, logger *slog.Logger, onShutdown ...func()) *http.Server {
+	// Each failed TLS handshake is a line: anybody can cause them.
+	lines := slog.NewLogLogger(logger.Handler(), slog.LevelWarn)
+	lines = log.New(limitedWriter{lines.Writer(), newLineLimit(logger, "lines about connections")}, "", 0)
 	srv := &http.Server{
 		Handler:           handler,
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -30,7 +34,8 @@ func NewServer(handler http.Handler, log *slog.Logger, onShutdown ...func()) *ht
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ErrorLog:          lines,
+		ConnContext:       withStrikes,
 	}
 	for _, f := range onShutdown {
 		srv.RegisterOnShutdown(f)

@@ -45,11 +45,14 @@ type App struct {
 	service    *breakglass.Service
 	dispatcher *notify.Dispatcher
 	follower   *audit.Follower
-	mirror     *audit.FileMirror
-	handler    *api.Handler
-	servers    []*http.Server
-	addr       net.Addr
-	failed     chan error
+	mirror     *watchedMirror
+	sts        *stsWatch // nil in development mode
+	// unexplained is how many events the trail didn't explain at start.
+	unexplained int
+	handler     *api.Handler
+	servers     []*http.Server
+	addr        net.Addr
+	failed      chan error
 
 	serving      sync.WaitGroup
 	stopWork     func()
@@ -73,7 +76,10 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
 	for _, w := range warn(cfg) {
-		opts.Log.Warn("the configuration lacks a safeguard", "what", w)
+		opts.Log.Warn("the configuration lacks a safeguard", "what", w.String())
+	}
+	for _, w := range exposed(cfg) {
+		opts.Log.Warn("a file of the server is not private", "what", w.String())
 	}
 	a := &App{cfg: cfg, opts: opts, metrics: newMetrics(), failed: make(chan error, 2)}
 	defer func() {
@@ -85,7 +91,9 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	a.onClose("store", a.store.Close)
-	a.metrics.registry.MustRegister(&storeGauges{store: a.store, now: opts.Now, log: opts.Log})
+	if err := a.checkTrail(ctx); err != nil {
+		opts.Log.Error("the audit trail was not checked", "error", err)
+	}
 	a.rules = newRules(cfg, opts.Log, a.metrics)
 
 	auth, err := authn.New(cfg.Auth.Tokens, cfg.RoleMembers())
@@ -100,6 +108,9 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	if err != nil {
 		return nil, fmt.Errorf("sts: %w", err)
 	}
+	if own, ok := keys.(*issuer.AWS); ok {
+		a.sts = &stsWatch{find: own.FindCredentials}
+	}
 	a.service = breakglass.New(breakglass.Config{
 		Store: a.store, Journal: a.store, Profiles: profiles(cfg), Issuer: keys, Directory: auth,
 		Policy: a.rules.currentPolicy, Limits: a.rules.currentLimits, Sinks: sinks.Route,
@@ -108,6 +119,7 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	if err := a.newFollower(); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
+	a.metrics.registry.MustRegister(&storeGauges{store: a.store, mirror: a.mirror, sinks: sinks.Names(), now: opts.Now, log: opts.Log})
 	a.handler, err = api.New(api.Config{
 		Service: a.service, Authenticator: auth, Ready: a.ready, Metrics: a.metrics.registry,
 		AdminListener: cfg.AdminListen != "", Spec: spec.OpenAPI(), Log: opts.Log,

@@ -64,7 +64,7 @@ func TestAFailedStartLeavesNothingOpen(t *testing.T) {
 	taken.Listen = busy.Addr().String()
 	second, err := New(t.Context(), taken, Options{})
 	require.NoError(t, err)
-	require.ErrorContains(t, second.Start(), "address already in use")
+	require.ErrorContains(t, second.Start(), "address already in use: something else listens on "+taken.Listen)
 	third, err := New(t.Context(), c, Options{})
 	require.ErrorContains(t, err, "is in use by process")
 	require.Nil(t, third)

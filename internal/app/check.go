@@ -1,81 +1,150 @@
 package app
 
 import (
-	"context"
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
-	"os"
-	"time"
-
-	"github.com/aws/aws-sdk-go-v2/aws"
+	"io/fs"
+	"slices"
+	"strings"
 
 	"breakglass/internal/authn"
 	"breakglass/internal/config"
-	"breakglass/internal/notify"
 	"breakglass/internal/policy"
 	"breakglass/internal/ratelimit"
+	"breakglass/internal/reload"
+	"breakglass/internal/yamlfile"
 )
 
 // Check reports every problem of the configuration at path, of the files that
-// it names and of the secrets that the sinks need, one to a line, and returns
-// what is allowed but rarely meant. Nothing is opened for writing, and nothing
-// is asked over the network.
+// it names and of the secrets that the sinks need, one to a line with file and
+// line, and returns what is allowed but rarely meant in the same form. Nothing
+// is opened for writing, and nothing is asked over the network.
 func Check(path string) (warnings []string, err error) {
-	cfg, err := config.Load(path)
+	in, err := config.Inspect(path)
 	if err != nil {
 		return nil, err
 	}
-	errs := []error{checkFile(cfg.PolicyFile, func(name string, data []byte) error {
+	c := &checker{Inspected: in, problems: in.Problems}
+	if !in.Usable() {
+		return nil, c.problems.Err()
+	}
+	policyFile := c.rulesFile("policy_file", in.Config.PolicyFile, func(name string, data []byte) error {
 		_, err := policy.Parse(name, data)
 		return err
-	})}
-	if cfg.RateLimitFile != "" {
-		errs = append(errs, checkFile(cfg.RateLimitFile, func(name string, data []byte) error {
-			_, err := ratelimit.Parse(name, data)
-			return err
-		}))
-	}
-	if cfg.TLS.Enabled() {
-		if _, err := tls.LoadX509KeyPair(cfg.TLS.CertFile, cfg.TLS.KeyFile); err != nil {
-			errs = append(errs, fmt.Errorf("%s: tls: %w", path, err))
-		}
-	}
-	if _, err := authn.New(cfg.Auth.Tokens, cfg.RoleMembers()); err != nil {
-		errs = append(errs, fmt.Errorf("%s: auth: %w", path, err))
-	}
-	sinks, err := notify.Build(context.Background(), cfg.Notify.Sinks, notify.Deps{
-		Log: slog.New(slog.DiscardHandler), Now: time.Now,
-		AWS: func(_ context.Context, region string) (aws.Config, error) { return aws.Config{Region: region}, nil },
 	})
-	if err != nil {
-		errs = append(errs, fmt.Errorf("%s: notify: %w", path, err))
+	limitsFile := c.rulesFile("rate_limit_file", in.Config.RateLimitFile, func(name string, data []byte) error {
+		_, err := ratelimit.Parse(name, data)
+		return err
+	})
+	c.tls()
+	c.auth()
+	for _, p := range in.Config.Notify.CheckSecrets(nil) {
+		c.add("notify."+p.Path, p.Message)
 	}
-	sinks.Close()
-	return warn(cfg), errors.Join(errs...)
+	for _, w := range slices.Concat(warn(in.Config), exposed(in.Config)) {
+		c.warn(in.File.Problem(w.path, w.words))
+	}
+	c.strangers(policyFile, limitsFile)
+	return c.warnings, c.err()
 }
 
+// checker collects problems beyond those of the configuration file itself.
+type checker struct {
+	config.Inspected
+	problems  yamlfile.Problems // of the configuration, with their lines in it
+	elsewhere []error           // in files that it names
+	warnings  []string
+}
+
+// add reports a problem with the value at path.
+func (c *checker) add(path, message string) {
+	c.problems = append(c.problems, c.File.Problem(path, message))
+}
+
+func (c *checker) warn(p yamlfile.Problem) {
+	at := fmt.Sprintf("%s:%d: ", p.File, p.Line)
+	c.warnings = append(c.warnings, at+"warning: "+strings.TrimPrefix(p.String(), at))
+}
+
+func (c *checker) err() error {
+	return errors.Join(append([]error{c.problems.Err()}, c.elsewhere...)...)
+}
+
+// clean reports whether nothing is wrong with what lies below path.
+func (c *checker) clean(path string) bool {
+	return !slices.ContainsFunc(c.problems, func(p yamlfile.Problem) bool { return strings.HasPrefix(p.Path, path) })
+}
+
+// rulesFile checks a file that a field names, and returns it when it can be read.
+func (c *checker) rulesFile(field, path string, parse func(name string, data []byte) error) *source {
+	if path == "" {
+		return nil
+	}
+	data, err := reload.Read(path)
+	if err != nil {
+		c.add(field, err.Error())
+		return nil
+	}
+	if err := parse(path, data); err != nil {
+		c.elsewhere = append(c.elsewhere, err)
+	}
+	return &source{path, data}
+}
+
+func (c *checker) tls() {
+	cfg := c.Config.TLS
+	if cfg.CertFile == "" || cfg.KeyFile == "" {
+		return
+	}
+	if _, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile); err != nil {
+		field := "tls.cert_file"
+		var file *fs.PathError
+		if errors.As(err, &file) && file.Path == cfg.KeyFile {
+			field = "tls.key_file"
+		}
+		c.add(field, err.Error())
+	}
+}
+
+// auth asks those who will use the tokens and roles. It does so only when the
+// configuration's own checks are content: the two overlap.
+func (c *checker) auth() {
+	if !c.clean("auth") || !c.clean("roles") {
+		return
+	}
+	_, err := authn.New(c.Config.Auth.Tokens, c.Config.RoleMembers())
+	if err == nil {
+		return
+	}
+	for line := range strings.SplitSeq(err.Error(), "\n") {
+		path, words, found := strings.Cut(line, ": ")
+		if !found || !strings.HasPrefix(path, "auth") && !strings.HasPrefix(path, "roles") {
+			path, words = "auth", line
+		}
+		c.add(path, words)
+	}
+}
+
+// warning is something that is allowed but rarely meant, about a field.
+type warning struct{ path, words string }
+
+func (w warning) String() string { return w.path + " " + w.words }
+
 // warn names what leaves a server without one of its safeguards.
-func warn(cfg config.Config) []string {
-	var w []string
+func warn(cfg config.Config) []warning {
+	var w []warning
 	if len(cfg.Notify.Sinks) == 0 {
-		w = append(w, "notify.sinks is empty: nobody is told when the glass is broken")
+		w = append(w, warning{"notify.sinks", "is empty: nobody is told when the glass is broken"})
 	}
 	if cfg.RateLimitFile == "" {
-		w = append(w, "rate_limit_file is absent: nothing bounds how often the glass is broken")
+		w = append(w, warning{"rate_limit_file", "is absent: nothing bounds how often the glass is broken"})
 	}
 	holders := func(m authn.Members) int { return len(m.Users) + len(m.Groups) }
 	if holders(cfg.Roles.Reviewer)+holders(cfg.Roles.Auditor) == 0 {
-		w = append(w, "roles has no reviewer and no auditor: nobody can read the audit trail")
+		w = append(w, warning{"roles", "has no reviewer and no auditor: nobody can read the audit trail"})
 	}
+	slices.SortFunc(w, func(a, b warning) int { return cmp.Compare(a.path, b.path) })
 	return w
-}
-
-func checkFile(path string, parse func(name string, data []byte) error) error {
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	return parse(path, data)
 }

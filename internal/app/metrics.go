@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +29,8 @@ type metrics struct {
 	sinkDisabled *prometheus.GaugeVec
 	reloads      *prometheus.CounterVec
 	fileCurrent  *prometheus.GaugeVec
+	refused      *prometheus.CounterVec
+	unexplained  prometheus.Gauge
 }
 
 func newMetrics() *metrics {
@@ -48,12 +51,16 @@ func newMetrics() *metrics {
 			Help: "Changes of the policy and rate-limit files, by file and result: ok, failed."}, []string{"file", "result"}),
 		fileCurrent: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "breakglass_rules_current",
 			Help: "1 when the file on disk is in force; 0 when it is broken and the last good one is (or none)."}, []string{"file"}),
+		unexplained: prometheus.NewGauge(prometheus.GaugeOpts{Name: "breakglass_audit_unexplained_events",
+			Help: "Events among the newest 100 that were not what the audit trail says when the server started. Anything but 0: the database was changed by something else."}),
+		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "breakglass_connections_refused_total",
+			Help: "Connections closed at once because too many were open, by limit: total, address."}, []string{"limit"}),
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{Name: "breakglass_build_info", Help: "Always 1; the labels say which build this is.",
 		ConstLabels: prometheus.Labels{"version": version.Version, "commit": version.Commit, "goversion": version.Go()}})
 	build.Set(1)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build,
-		m.entries, m.sent, m.attemptTime, m.arrival, m.sinkDisabled, m.reloads, m.fileCurrent)
+		m.entries, m.sent, m.attemptTime, m.arrival, m.sinkDisabled, m.reloads, m.fileCurrent, m.refused, m.unexplained)
 	return m
 }
 
@@ -97,9 +104,11 @@ const gaugesKept = 5 * time.Second
 // storeGauges asks the store at a scrape: what is counted there is never kept
 // twice, but for a moment.
 type storeGauges struct {
-	store storeForMetrics
-	now   func() time.Time
-	log   *slog.Logger
+	store  storeForMetrics
+	mirror *watchedMirror // nil: there is none
+	sinks  []string       // that are configured
+	now    func() time.Time
+	log    *slog.Logger
 
 	mu    sync.Mutex // one asks, the others wait for the answer
 	asked time.Time
@@ -118,13 +127,14 @@ const maxActiveCounted = 10_000
 var (
 	descActive = prometheus.NewDesc("breakglass_active_events", "Events that are active now (counted up to 10000).", nil, nil)
 	descHead   = prometheus.NewDesc("breakglass_audit_head", "Sequence number of the newest audit entry.", nil, nil)
+	descMirror = prometheus.NewDesc("breakglass_audit_mirror_ok", "1 while the audit mirror follows the trail, 0 when it is not written. Absent without one.", nil, nil)
 	descQueue  = prometheus.NewDesc("breakglass_deliveries", "Notifications by state: waiting, or dead (given up).", []string{"sink", "state"}, nil)
-	descOldest = prometheus.NewDesc("breakglass_delivery_oldest_seconds", "Age of the oldest waiting notification.", []string{"sink"}, nil)
+	descOldest = prometheus.NewDesc("breakglass_delivery_oldest_seconds", "Age of the oldest waiting notification of a configured sink.", []string{"sink"}, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (g *storeGauges) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descActive, descHead, descQueue, descOldest} {
+	for _, d := range []*prometheus.Desc{descActive, descHead, descMirror, descQueue, descOldest} {
 		ch <- d
 	}
 }
@@ -164,6 +174,13 @@ func (g *storeGauges) ask() (out []prometheus.Metric) {
 	}
 	if head, err := g.store.Head(ctx); err == nil {
 		gauge(descHead, float64(head))
+		if g.mirror != nil {
+			written := 0.0
+			if ok, _ := g.mirror.status(head); ok {
+				written = 1
+			}
+			gauge(descMirror, written)
+		}
 	}
 	counts, err := g.store.DeliveryCounts(ctx)
 	if err != nil {
@@ -172,6 +189,9 @@ func (g *storeGauges) ask() (out []prometheus.Metric) {
 	for sink, c := range counts {
 		gauge(descQueue, float64(c.Pending), sink, "waiting")
 		gauge(descQueue, float64(c.Dead), sink, "dead")
+		if !slices.Contains(g.sinks, sink) {
+			continue // nobody sends these: their age would be an alarm for ever
+		}
 		age := 0.0
 		if !c.Oldest.IsZero() {
 			age = max(0, now.Sub(c.Oldest).Seconds())

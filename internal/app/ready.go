@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"fmt"
 
 	"breakglass/internal/api"
 	"breakglass/internal/reload"
@@ -14,6 +15,15 @@ func (a *App) ready(ctx context.Context) []api.Check {
 		check("store", a.store.Ping(ctx), "reachable and writable", "can't be written to; see the server's log"),
 		check("clock", a.service.CheckClock(ctx), "agrees with the audit trail", "lies behind the audit trail; see the server's log"),
 		rulesCheck("policy", a.rules.policy.Status()),
+		trailCheck(a.unexplained),
+	}
+	if a.sts != nil {
+		checks = append(checks, a.sts.check())
+	}
+	if a.mirror != nil {
+		if head, err := a.store.Head(ctx); err == nil { // else the store's own check says so
+			checks = append(checks, a.mirror.check(head))
+		}
 	}
 	if a.rules.limits == nil {
 		return append(checks, api.Check{Name: "rate_limits", OK: true, Detail: "none are configured"})
@@ -26,6 +36,16 @@ func check(name string, err error, good, bad string) api.Check {
 		return api.Check{Name: name, Detail: bad}
 	}
 	return api.Check{Name: name, OK: true, Detail: good}
+}
+
+// trailCheck is green either way: whoever changed the database must not be able
+// to stop emergency access with it.
+func trailCheck(unexplained int) api.Check {
+	c := api.Check{Name: "audit_trail", OK: true, Detail: "explains the newest events, as of the start"}
+	if unexplained > 0 {
+		c.Detail = fmt.Sprintf("DOES NOT EXPLAIN %d of the newest events: the database was changed by something else than this server; see its log", unexplained)
+	}
+	return c
 }
 
 // rulesCheck is green while any good rules are in force, and says when they

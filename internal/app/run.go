@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 
 	"breakglass/internal/api"
 	"breakglass/internal/audit"
@@ -25,9 +26,9 @@ func (a *App) newFollower() error {
 		if err != nil {
 			return err
 		}
-		a.mirror = mirror
+		a.mirror = watchMirror(mirror)
 		a.onClose("audit mirror", mirror.Close)
-		loggers = append(loggers, mirror)
+		loggers = append(loggers, a.mirror)
 	}
 	a.follower = &audit.Follower{Journal: a.store, Loggers: loggers, Log: a.opts.Log}
 	// A mirror of another trail, as after restoring a backup, must not keep the
@@ -46,7 +47,8 @@ func (a *App) Start() (err error) {
 			err = errors.Join(err, a.close())
 		}
 	}()
-	main, err := a.listen(a.cfg.Listen, a.cfg.TLS.Enabled())
+	total, perAddress := connectionLimits(a.cfg.Limits, descriptors())
+	main, err := a.listen(a.cfg.Listen, a.cfg.TLS.Enabled(), total, perAddress)
 	if err != nil {
 		return err
 	}
@@ -54,12 +56,16 @@ func (a *App) Start() (err error) {
 	a.addr = main.Addr()
 	var admin net.Listener
 	if a.cfg.AdminListen != "" {
-		if admin, err = a.listen(a.cfg.AdminListen, false); err != nil {
+		if admin, err = a.listen(a.cfg.AdminListen, false, adminConnections, adminConnections); err != nil {
 			return err
 		}
 		a.onClose("admin listener", ignoreClosed(admin.Close))
 	}
-	a.stopWork = a.inBackground(a.service.Run, a.rules.run)
+	work := []func(context.Context){a.service.Run, a.rules.run}
+	if a.sts != nil {
+		work = append(work, a.sts.run(a))
+	}
+	a.stopWork = a.inBackground(work...)
 	a.stopFollower = a.inBackground(a.follower.Run)
 	a.dispatcher.Start()
 	a.serve(main, a.handler)
@@ -82,7 +88,7 @@ func (a *App) inBackground(run ...func(context.Context)) (stop func()) {
 	return func() { cancel(); wg.Wait() }
 }
 
-func (a *App) listen(addr string, withTLS bool) (net.Listener, error) {
+func (a *App) listen(addr string, withTLS bool, total, perAddress int) (net.Listener, error) {
 	var certificates []tls.Certificate
 	if withTLS {
 		cert, err := tls.LoadX509KeyPair(a.cfg.TLS.CertFile, a.cfg.TLS.KeyFile)
@@ -92,11 +98,22 @@ func (a *App) listen(addr string, withTLS bool) (net.Listener, error) {
 		certificates = append(certificates, cert)
 	}
 	l, err := net.Listen("tcp", addr)
-	if err != nil || !withTLS {
-		return l, err
+	if err != nil {
+		return nil, explainListen(addr, err)
+	}
+	if l = a.limited(l, total, perAddress); !withTLS {
+		return l, nil
 	}
 	return tls.NewListener(l, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12,
 		NextProtos: []string{"h2", "http/1.1"}}), nil
+}
+
+// explainListen adds what to do about an address that can't be had.
+func explainListen(addr string, err error) error {
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%w: something else listens on %s, perhaps another breakglassd; stop it, or choose another address", err, addr)
+	}
+	return err
 }
 
 func (a *App) serve(l net.Listener, h http.Handler) {

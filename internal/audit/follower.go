@@ -244,7 +244,7 @@ func (f *feed) recovered() {
 	}
 	f.failing = false
 	f.log().Info("an audit logger is well again and has everything", "logger", name(f.logger), "after", f.after,
-		"outage", time.Since(f.since).Round(time.Second))
+		"outage", time.Since(f.since).Round(time.Second).String())
 }
 
 func (f *feed) pause(ctx context.Context) {

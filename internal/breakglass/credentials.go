@@ -43,11 +43,7 @@ func (s *Service) Credentials(ctx context.Context, caller Principal, id, request
 	ev, err := s.event(ctx, caller, id)
 	if err != nil {
 		e := AsError(err)
-		entry := LogEntry{RequestID: requestID, Invoker: caller.Name}
-		if IsID(id) {
-			entry.Detail = map[string]string{DetailRequestedEvent: id}
-		}
-		s.recordRefusal(ctx, EntryCredentialsDenied, caller, entry, e)
+		s.recordRefusal(ctx, EntryCredentialsDenied, caller, askedFor(caller, id, requestID), e)
 		return Issued{}, e
 	}
 	out, err := s.issue(ctx, caller, ev, requestID)
@@ -118,7 +114,7 @@ func (s *Service) recordIssuance(ctx context.Context, caller Principal, id, requ
 		}
 		view := ev.At(now)
 		entry := entryFor(EntryCredentialsIssued, caller.Name, now, view.Event)
-		entry.Detail = issuanceDetail(ev, requestID, p, c)
+		entry.Detail = fromWhere(ctx, issuanceDetail(ev, requestID, p, c))
 		if view.Status != StatusActive {
 			withheld = ended(view)
 			entry.Event, entry.Reason = EntryCredentialsDenied, string(withheld.Code)

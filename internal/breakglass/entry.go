@@ -80,6 +80,9 @@ const (
 	DetailRequestedInvoker = "requested_invoker"  // for whom a caller asked who may not
 	DetailRequestedEvent   = "requested_event_id" // what a caller asked for who may not see it
 	DetailCounts           = "counts"             // of suppressed refusals, by code, profile, invoker and event
+	DetailClientAddr       = "client_addr"        // the IP address that the call came from
+	DetailCall             = "call"               // what was refused, where it wasn't an invocation: close, check, list, feed
+	DetailDryRun           = "dry_run"            // "true": the refusal is the answer to a question about somebody else
 	DetailSuppressed       = "suppressed"         // how many refusals this entry stands for beside itself
 )
 

@@ -37,7 +37,9 @@ func visible(caller Principal, ev Event, err error) (Event, error) {
 func (s *Service) Check(ctx context.Context, caller Principal, id string) (View, error) {
 	ev, err := s.event(ctx, caller, id)
 	if err != nil {
-		return View{}, AsError(err)
+		e := AsError(err)
+		s.recordCall(ctx, "check", caller, askedFor(caller, id, originOf(ctx).RequestID), e)
+		return View{}, e
 	}
 	return ev.At(s.now()), nil
 }
@@ -55,8 +57,13 @@ func (s *Service) event(ctx context.Context, caller Principal, id string) (Event
 func (s *Service) List(ctx context.Context, caller Principal, q EventQuery) ([]View, bool, error) {
 	if !caller.Is(RoleReviewer, RoleAuditor) {
 		if q.Invoker != "" && q.Invoker != caller.Name {
-			return nil, false, &Error{Code: CodeForbidden,
-				Message: "Only a reviewer or auditor may list the events of others."}
+			e := &Error{Code: CodeForbidden, Message: "Only a reviewer or auditor may list the events of others."}
+			entry := LogEntry{RequestID: originOf(ctx).RequestID, Invoker: caller.Name}
+			if CheckName(q.Invoker) == "" {
+				entry.put(DetailRequestedInvoker, q.Invoker)
+			}
+			s.recordCall(ctx, "list", caller, entry, e)
+			return nil, false, e
 		}
 		q.Invoker = caller.Name
 	}
@@ -79,8 +86,18 @@ func (s *Service) List(ctx context.Context, caller Principal, q EventQuery) ([]V
 }
 
 // Close ends an event early. Its invoker, the delegate who asked for it and
-// reviewers may close it, once.
+// reviewers may close it, once. Refusals are recorded.
 func (s *Service) Close(ctx context.Context, caller Principal, id, reason, requestID string) (View, error) {
+	out, err := s.close(ctx, caller, id, reason, requestID)
+	if err != nil {
+		e := AsError(err)
+		s.recordCall(ctx, "close", caller, askedFor(caller, id, requestID), e)
+		return View{}, e
+	}
+	return out, nil
+}
+
+func (s *Service) close(ctx context.Context, caller Principal, id, reason, requestID string) (View, error) {
 	if problem := CheckClosedReason(reason); problem != "" {
 		return View{}, InvalidRequest([]FieldError{{Field: "reason", Message: problem}})
 	}
@@ -107,13 +124,10 @@ func (s *Service) Close(ctx context.Context, caller Principal, id, reason, reque
 		}
 		out = ev.At(now)
 		entry := entryFor(EntryClosed, caller.Name, now, ev)
-		entry.Detail = callDetail(ev, requestID)
+		entry.Detail = fromWhere(ctx, callDetail(ev, requestID))
 		return s.record(tx, entry, &ev)
 	})
-	if err != nil {
-		return View{}, AsError(err)
-	}
-	return out, nil
+	return out, err
 }
 
 // ended says that an event is over.
@@ -137,7 +151,9 @@ func callDetail(ev Event, requestID string) map[string]string {
 // new, or wait has passed. next is where to continue.
 func (s *Service) Feed(ctx context.Context, caller Principal, q EntryQuery, wait time.Duration) (entries []LogEntry, next int64, err error) {
 	if !caller.Is(RoleReviewer, RoleAuditor) {
-		return nil, 0, &Error{Code: CodeForbidden, Message: "Only an auditor or reviewer may read the audit trail."}
+		e := &Error{Code: CodeForbidden, Message: "Only an auditor or reviewer may read the audit trail."}
+		s.recordCall(ctx, "feed", caller, LogEntry{RequestID: originOf(ctx).RequestID, Invoker: caller.Name}, e)
+		return nil, 0, e
 	}
 	head, err := s.cfg.Journal.Head(ctx)
 	if err != nil {

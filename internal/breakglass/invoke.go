@@ -116,12 +116,27 @@ func (s *Service) Invoke(ctx context.Context, caller Principal, in Invocation) (
 	out, err := s.invoke(ctx, caller, in)
 	if err != nil {
 		e := AsError(err)
-		if !in.DryRun {
+		aboutAnother := in.DryRun && in.Invoker != "" && in.Invoker != caller.Name
+		if !in.DryRun || aboutAnother {
 			s.RecordRefusal(ctx, caller, in, e)
+		}
+		if aboutAnother {
+			e = unspecific(in, e)
 		}
 		return Invoked{}, e
 	}
 	return out, nil
+}
+
+// unspecific is what a dry run for somebody else tells where an invocation
+// would end in their active event or their limits: not which of the two, nor
+// anything about it. Asked again and again, it would watch that person.
+func unspecific(in Invocation, e *Error) *Error {
+	if e.Code != CodeAlreadyActive && e.Code != CodeRateLimited {
+		return e
+	}
+	return &Error{Code: CodeForbidden, Message: fmt.Sprintf("Policy lets %s invoke %s, but an invocation would be refused now: "+
+		"an event is active, or a rate limit is reached. A dry run for somebody else doesn't tell more; ask them.", in.Invoker, in.Profile)}
 }
 
 func (s *Service) invoke(ctx context.Context, caller Principal, in Invocation) (Invoked, error) {
@@ -144,7 +159,7 @@ func (s *Service) invoke(ctx context.Context, caller Principal, in Invocation) (
 		if replay, err = s.replayed(tx, caller, in); err != nil || replay != nil {
 			return err
 		}
-		d, err := s.decide(tx, caller, subject, in, now)
+		d, err := s.decide(tx, subject, in, now)
 		if err != nil {
 			return err
 		}
@@ -153,7 +168,7 @@ func (s *Service) invoke(ctx context.Context, caller Principal, in Invocation) (
 		if in.DryRun {
 			return errDryRun
 		}
-		return s.commit(tx, caller, in, ev, d, now)
+		return s.commit(ctx, tx, caller, in, ev, d, now)
 	})
 	switch {
 	case replay != nil && err == nil:
@@ -233,7 +248,7 @@ type decision struct {
 
 // decide runs the checks in their fixed order: profile, policy, stacking, rate
 // limits.
-func (s *Service) decide(tx Tx, caller Principal, subject Subject, in Invocation, now time.Time) (decision, error) {
+func (s *Service) decide(tx Tx, subject Subject, in Invocation, now time.Time) (decision, error) {
 	var d decision
 	profile, err := s.profile(in.Profile)
 	if err != nil {
@@ -242,7 +257,7 @@ func (s *Service) decide(tx Tx, caller Principal, subject Subject, in Invocation
 	if err := s.checkPolicy(&d, subject, profile, in, now); err != nil {
 		return d, err
 	}
-	if err := checkStacking(tx, &d, caller, subject, in, now); err != nil {
+	if err := checkStacking(tx, &d, subject, in, now); err != nil {
 		return d, err
 	}
 	limits, err := s.limits()
@@ -271,6 +286,9 @@ func (s *Service) checkPolicy(d *decision, subject Subject, profile Profile, in 
 	d.policy = policy.Decide(PolicyRequest{Subject: subject, Profile: profile.Name, ReasonCode: in.ReasonCode,
 		Duration: in.Duration, HasTicket: in.Ticket != "", At: now})
 	if !d.policy.Permit {
+		if d.policy.Allowed != nil && d.policy.Allowed.MaxDurationSeconds > 0 {
+			d.policy.Allowed.MaxDurationSeconds = int64(profile.cap(d.policy.MaxDuration) / time.Second)
+		}
 		refusal := &Error{Code: CodePolicyDenied, Rule: d.policy.Rule, Condition: d.policy.Condition,
 			Message: d.policy.Message, Allowed: d.policy.Allowed, Stamps: stamps}
 		if d.policy.Condition == ConditionNoRule {
@@ -287,20 +305,28 @@ func (s *Service) checkPolicy(d *decision, subject Subject, profile Profile, in 
 	}
 	if d.duration > longest {
 		return &Error{Code: CodePolicyDenied, Rule: d.policy.Rule, Condition: ConditionProfileCap,
-			Message: fmt.Sprintf("Profile %q can be invoked for at most %s, not %s.", profile.Name, longest, d.duration),
+			Message: fmt.Sprintf("Profile %q can be invoked for at most %s, not %s.", profile.Name, words(longest), words(d.duration)),
 			Allowed: &Allowed{MaxDurationSeconds: int64(longest / time.Second)}, Stamps: stamps}
 	}
 	return nil
 }
 
-func checkStacking(tx Tx, d *decision, caller Principal, subject Subject, in Invocation, now time.Time) error {
+// words writes whole seconds without the zeros of Duration.String: 1h, not
+// 1h0m0s.
+func words(d time.Duration) string {
+	s := d.String()
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, zero) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
+}
+
+func checkStacking(tx Tx, d *decision, subject Subject, in Invocation, now time.Time) error {
 	active, err := tx.FindActiveByInvokerAndProfile(subject.Name, in.Profile)
 	if err != nil || active == nil {
 		return err
-	}
-	if active.StatusAt(now) == StatusActive && in.DryRun && !sees(caller, *active) {
-		// A question that leaves no trace must not tell where others are active.
-		return &Error{Code: CodeAlreadyActive, Message: fmt.Sprintf("%s already has an active event on %s.", subject.Name, in.Profile)}
 	}
 	if active.StatusAt(now) == StatusActive {
 		return &Error{Code: CodeAlreadyActive, EventID: active.ID, ExpiresAt: active.ExpiresAt,
@@ -324,7 +350,7 @@ func (d decision) event(caller Principal, subject Subject, in Invocation, now ti
 
 // commit writes what an invocation changes. A lapsed event in the way is
 // expired here, in the same transaction, so that it never blocks anybody.
-func (s *Service) commit(tx Tx, caller Principal, in Invocation, ev Event, d decision, now time.Time) error {
+func (s *Service) commit(ctx context.Context, tx Tx, caller Principal, in Invocation, ev Event, d decision, now time.Time) error {
 	if d.lapsed != nil {
 		if err := s.writeExpired(tx, *d.lapsed, now); err != nil {
 			return err
@@ -340,12 +366,12 @@ func (s *Service) commit(tx Tx, caller Principal, in Invocation, ev Event, d dec
 		}
 	}
 	entry := entryFor(EntryInvoked, caller.Name, now, ev)
-	entry.Detail = d.detail(ev)
+	entry.Detail = fromWhere(ctx, d.detail(ev))
 	if err := s.record(tx, entry, &ev); err != nil || !ev.Escalated {
 		return err
 	}
 	alert := entryFor(EntryEscalated, caller.Name, now, ev)
-	alert.Detail = d.detail(ev)
+	alert.Detail = fromWhere(ctx, d.detail(ev))
 	alert.Detail[DetailUserCount] = strconv.Itoa(d.limit.Count)
 	alert.Detail[DetailThreshold] = strconv.Itoa(d.limit.Threshold)
 	return s.record(tx, alert, &ev)

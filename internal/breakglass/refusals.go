@@ -29,8 +29,11 @@ func (s *Service) refusedEntry(caller Principal, in Invocation) LogEntry {
 		if _, known := s.cfg.Directory.Lookup(in.Invoker); known && caller.Is(RoleDelegate) {
 			e.Invoker = in.Invoker
 		} else {
-			e.Detail = map[string]string{DetailRequestedInvoker: in.Invoker}
+			e.put(DetailRequestedInvoker, in.Invoker)
 		}
+	}
+	if in.DryRun {
+		e.put(DetailDryRun, "true")
 	}
 	if CheckName(in.Profile) == "" {
 		e.Profile = in.Profile
@@ -45,6 +48,33 @@ func (s *Service) refusedEntry(caller Principal, in Invocation) LogEntry {
 		e.DurationSeconds = int64(in.Duration / time.Second)
 	}
 	return e
+}
+
+// put adds to the detail of an entry.
+func (e *LogEntry) put(key, value string) {
+	if e.Detail == nil {
+		e.Detail = map[string]string{}
+	}
+	e.Detail[key] = value
+}
+
+// askedFor is what is known about a refused call for an event.
+func askedFor(caller Principal, id, requestID string) LogEntry {
+	e := LogEntry{RequestID: requestID, Invoker: caller.Name}
+	if IsID(id) {
+		e.put(DetailRequestedEvent, id)
+	}
+	return e
+}
+
+// recordCall records a refused call other than an invocation. What failed for
+// want of the store is in the log alone.
+func (s *Service) recordCall(ctx context.Context, call string, caller Principal, entry LogEntry, e *Error) {
+	if e.Code == CodeUnavailable {
+		return
+	}
+	entry.put(DetailCall, call)
+	s.recordRefusal(ctx, EntryDenied, caller, entry, e)
 }
 
 // RecordRefusal records an invocation that was refused before it reached
@@ -63,6 +93,9 @@ func (s *Service) recordRefusal(ctx context.Context, typ EntryType, caller Princ
 	if key.event == "" {
 		key.event = entry.Detail[DetailRequestedEvent]
 	}
+	if key.call = entry.Detail[DetailCall]; entry.Detail[DetailDryRun] != "" {
+		key.call = DetailDryRun // the question must not hide the refusal of the deed
+	}
 	if entry.Invoker != caller.Name {
 		key.invoker = entry.Invoker
 	}
@@ -76,7 +109,7 @@ func (s *Service) recordRefusal(ctx context.Context, typ EntryType, caller Princ
 		return
 	}
 	entry.Timestamp, entry.Event, entry.Actor, entry.Reason = now, typ, caller.Name, string(e.Code)
-	entry.Detail = refusalDetail(entry.Detail, e, earlier)
+	entry.Detail = fromWhere(ctx, refusalDetail(entry.Detail, e, earlier))
 	// The caller may be gone, the refusal still goes on record.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refusalTimeout)
 	defer cancel()

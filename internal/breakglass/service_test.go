@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -446,10 +447,10 @@ func TestFeedWaitsForWhatIsNew(t *testing.T) {
 	a := <-got
 	require.Len(t, a.entries, 1)
 	assert.Equal(t, "prod", a.entries[0].Profile)
-	entries, next, err := w.Feed(t.Context(), auditor, breakglass.EntryQuery{After: 2, Limit: 10}, 30*time.Millisecond)
+	entries, next, err := w.Feed(t.Context(), auditor, breakglass.EntryQuery{After: 3, Limit: 10}, 30*time.Millisecond)
 	require.NoError(t, err)
 	assert.Empty(t, entries)
-	assert.EqualValues(t, 2, next)
+	assert.EqualValues(t, 3, next)
 }
 
 func TestCredentialsInALoopAreRefusedBeforeSTSIsAsked(t *testing.T) {
@@ -504,13 +505,35 @@ func TestADryRunForAnotherDoesNotTellOfTheirEvents(t *testing.T) {
 	in := request("prod")
 	in.Invoker, in.DryRun = "alice", true
 	_, err = w.Invoke(t.Context(), bot, in)
-	e := requireCode(t, breakglass.CodeAlreadyActive, err)
-	assert.Empty(t, e.EventID)
-	assert.Zero(t, e.ExpiresAt)
-	assert.NotContains(t, e.Message, ev.ID)
+	active := requireCode(t, breakglass.CodeForbidden, err)
+	assert.NotContains(t, active.Message, ev.ID)
+	entries := w.trail(t)
+	require.Len(t, entries, 2, "the question is on record")
+	assert.Equal(t, breakglass.EntryDenied, entries[1].Event)
+	assert.Equal(t, "already_active", entries[1].Reason, "the trail knows why")
+	assert.Equal(t, "alice", entries[1].Invoker)
+	assert.Equal(t, "bot", entries[1].Actor)
+	assert.Equal(t, "true", entries[1].Detail[breakglass.DetailDryRun])
+
+	w.limits = func(breakglass.History, string, string, time.Time) (breakglass.LimitDecision, error) {
+		return breakglass.LimitDecision{Limit: breakglass.LimitCooldown, RetryAfter: time.Minute, Message: "until 03:00", Rule: "r"}, nil
+	}
+	in.Profile = "staging"
+	_, err = w.Invoke(t.Context(), bot, in)
+	limited := requireCode(t, breakglass.CodeForbidden, err)
+	in.Profile = "prod"
+	assert.Equal(t, strings.ReplaceAll(active.Message, "prod", ""), strings.ReplaceAll(limited.Message, "staging", ""), "the two can't be told apart")
+	active.Message, limited.Message = "", ""
+	assert.Equal(t, active, limited)
+
+	own := request("staging")
+	own.DryRun = true
+	_, err = w.Invoke(t.Context(), bot, own)
+	_ = requireCode(t, breakglass.CodeRateLimited, err)
+
 	in.DryRun = false
 	_, err = w.Invoke(t.Context(), bot, in)
-	e = requireCode(t, breakglass.CodeAlreadyActive, err)
+	e := requireCode(t, breakglass.CodeAlreadyActive, err)
 	assert.Equal(t, ev.ID, e.EventID, "the real call is on record, and may tell")
 }
 

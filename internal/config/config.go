@@ -20,6 +20,8 @@ type Config struct {
 	// terminates TLS.
 	InsecureHTTP bool `yaml:"insecure_http"`
 	TLS          TLS  `yaml:"tls"`
+	// Limits bounds what callers can hold.
+	Limits Limits `yaml:"limits"`
 
 	Store    Store              `yaml:"store"`
 	Auth     Auth               `yaml:"auth"`
@@ -43,6 +45,12 @@ type TLS struct {
 
 // Enabled reports whether the API is served over TLS.
 func (t TLS) Enabled() bool { return t.CertFile != "" }
+
+// Limits are about connections to the API; zero means the default.
+type Limits struct {
+	Connections           int `yaml:"connections"`
+	ConnectionsPerAddress int `yaml:"connections_per_address"`
+}
 
 // Store says where events and the audit trail are kept.
 type Store struct {

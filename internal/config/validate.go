@@ -13,6 +13,7 @@ import (
 
 	"breakglass/internal/authn"
 	"breakglass/internal/breakglass"
+	"breakglass/internal/rules"
 	"breakglass/internal/yamlfile"
 )
 
@@ -51,6 +52,7 @@ func (v *validator) require(ok bool, path, format string, args ...any) {
 
 func (c Config) validate(v *validator) {
 	c.validateListeners(v)
+	c.validateLimits(v)
 	c.validateStore(v)
 	c.validateAuth(v)
 	c.validateProfiles(v)
@@ -76,6 +78,11 @@ func (c Config) validateListeners(v *validator) {
 		}
 		v.require(c.AdminListen != c.Listen || strings.HasSuffix(c.Listen, ":0"), "admin_listen", "must differ from listen")
 	}
+}
+
+func (c Config) validateLimits(v *validator) {
+	v.require(c.Limits.Connections >= 0, "limits.connections", "must not be negative")
+	v.require(c.Limits.ConnectionsPerAddress >= 0, "limits.connections_per_address", "must not be negative")
 }
 
 // checkAddress returns what is wrong with a host:port, or "".
@@ -170,9 +177,9 @@ func (c Config) validateProfiles(v *validator) {
 		v.require(region.MatchString(p.Region), path+".region", "%q must be an AWS Region, such as us-east-1", p.Region)
 		v.require(p.ExternalID == "" || len(p.ExternalID) >= 2 && len(p.ExternalID) <= 1224 && externalID.MatchString(p.ExternalID), path+".external_id", "must have 2 to 1224 characters of A–Z a–z 0–9 _ + = , . @ : / -")
 		limit := time.Duration(p.MaxDuration)
-		v.require(limit >= 0 && limit <= breakglass.MaxDuration && limit%time.Second == 0, path+".max_duration", "must be whole seconds, at most %s", breakglass.MaxDuration)
+		v.require(limit >= 0 && limit <= breakglass.MaxDuration && limit%time.Second == 0, path+".max_duration", "must be whole seconds, at most %s", rules.Words(breakglass.MaxDuration))
 		session := time.Duration(p.MaxSession)
-		v.require(session == 0 || session >= minMaxSession && session <= maxMaxSession, path+".max_session", "must be from %s to %s, as the role's MaxSessionDuration", minMaxSession, maxMaxSession)
+		v.require(session == 0 || session >= minMaxSession && session <= maxMaxSession, path+".max_session", "must be from %s to %s, as the role's MaxSessionDuration", rules.Words(minMaxSession), rules.Words(maxMaxSession))
 	}
 }
 

@@ -68,6 +68,9 @@ func NewAWS(ctx context.Context, o AWSOptions) (*AWS, error) {
 		return nil, errors.New("AWS configuration of the server: no region; set sts.region")
 	}
 	client := sts.NewFromConfig(cfg, func(so *sts.Options) {
+		// Only our own configuration says where secret keys come from: not
+		// AWS_ENDPOINT_URL in the environment, nor endpoint_url in ~/.aws.
+		so.BaseEndpoint = nil
 		if o.Endpoint != "" {
 			so.BaseEndpoint = aws.String(o.Endpoint)
 		}
@@ -99,6 +102,13 @@ func loadOptions(o AWSOptions) []func(*config.LoadOptions) error {
 		opts = append(opts, config.WithCredentialsProvider(o.Credentials))
 	}
 	return opts
+}
+
+// FindCredentials returns an error when the server can't get AWS credentials of
+// its own. It doesn't ask AWS what they are good for.
+func (a *AWS) FindCredentials(ctx context.Context) error {
+	_, err := a.own.Retrieve(ctx)
+	return err
 }
 
 // Issue implements breakglass.Issuer. The credentials end at ev.ExpiresAt rounded

@@ -91,9 +91,9 @@ func buildNotifier(ctx context.Context, path string, c SinkConfig, deps Deps) (N
 		}
 		return newSNS(c, cfg, deps.Now), nil
 	case TypeWebhook:
-		keys, err := readSecrets(c, deps.LookupEnv)
+		keys, field, err := readSecrets(c, deps.LookupEnv)
 		if err != nil {
-			return nil, fmt.Errorf("%s.%w", path, err)
+			return nil, fmt.Errorf("%s.%s: %w", path, field, err)
 		}
 		w, err := newWebhook(c, keys, webhookOptions{
 			userAgent: deps.UserAgent, now: deps.Now, resolver: deps.Resolver, rootCAs: deps.RootCAs,
@@ -135,31 +135,53 @@ func buildMulti(ctx context.Context, path string, c SinkConfig, deps Deps) (Noti
 // maxSecretFile bounds a secret file, in bytes.
 const maxSecretFile = 4 << 10
 
-func readSecrets(c SinkConfig, lookup func(string) (string, bool)) (signingKeys, error) {
+// readSecrets returns the signing keys, and the field that says where they are.
+func readSecrets(c SinkConfig, lookup func(string) (string, bool)) (keys signingKeys, field string, err error) {
 	field, text := "secret_env", ""
 	if c.SecretFile != "" {
 		field = "secret_file"
 		f, err := os.Open(c.SecretFile)
 		if err != nil {
-			return signingKeys{}, fmt.Errorf("%s: %w", field, err)
+			return signingKeys{}, field, err
 		}
 		defer func() { _ = f.Close() }()
 		b, err := io.ReadAll(io.LimitReader(f, maxSecretFile))
 		if err != nil {
-			return signingKeys{}, fmt.Errorf("%s: %w", field, err)
+			return signingKeys{}, field, err
 		}
 		text = string(b)
 	} else {
 		var ok bool
 		if text, ok = lookup(c.SecretEnv); !ok {
-			return signingKeys{}, fmt.Errorf("%s: the environment variable %s isn't set", field, c.SecretEnv)
+			return signingKeys{}, field, fmt.Errorf("the environment variable %s isn't set", c.SecretEnv)
 		}
 	}
-	keys, err := parseSecrets(text)
-	if err != nil {
-		return signingKeys{}, fmt.Errorf("%s: %w", field, err)
+	keys, err = parseSecrets(text)
+	return keys, field, err
+}
+
+// CheckSecrets returns what is wrong with the secrets that the sinks need; nil
+// for lookup means the environment. Sinks that don't say properly where their
+// secret is are passed over: Validate has reported those.
+func (c Config) CheckSecrets(lookup func(string) (string, bool)) (problems []Problem) {
+	if lookup == nil {
+		lookup = os.LookupEnv
 	}
-	return keys, nil
+	checkSecrets("", c.Sinks, lookup, func(p Problem) { problems = append(problems, p) })
+	return problems
+}
+
+func checkSecrets(path string, sinks []SinkConfig, lookup func(string) (string, bool), add func(Problem)) {
+	for i, s := range sinks {
+		at := fmt.Sprintf("%ssinks[%d]", path, i)
+		checkSecrets(at+".", s.Sinks, lookup, add)
+		if s.Type != TypeWebhook || (s.SecretFile == "") == (s.SecretEnv == "") || s.SecretEnv != "" && !isEnvName(s.SecretEnv) {
+			continue
+		}
+		if _, field, err := readSecrets(s, lookup); err != nil {
+			add(Problem{at + "." + field, err.Error()})
+		}
+	}
 }
 
 func closerOf(n Notifier) func() {

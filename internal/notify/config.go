@@ -27,14 +27,14 @@ type SinkConfig struct {
 	// sns
 	TopicARN string `yaml:"topic_arn"`
 	Region   string `yaml:"region"`   // default: the topic's
-	Endpoint string `yaml:"endpoint"` // default: AWS's
+	Endpoint string `yaml:"endpoint"` // default: AWS's, whatever the environment says
 
 	// webhook. The secret is whsec_ and base64 of 24 to 64 bytes; during a
 	// rotation several of them, separated by white space, the newest first.
 	URL        string `yaml:"url"`
 	SecretEnv  string `yaml:"secret_env"`  // name of the environment variable that holds the secret
 	SecretFile string `yaml:"secret_file"` // or the file
-	AllowHTTP  bool   `yaml:"allow_http"`  // permit a url without TLS
+	AllowHTTP  bool   `yaml:"allow_http"`  // permit a url, or an SNS endpoint off loopback, without TLS
 	// AllowPrivate names what may be reached beside public addresses:
 	// addresses, CIDR ranges or host names; addresses and names may carry a port.
 	AllowPrivate []string `yaml:"allow_private"`

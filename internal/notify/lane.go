@@ -201,7 +201,7 @@ func (l *lane) took(r result) {
 		}
 		return
 	}
-	if l.failingSince.IsZero() {
+	if r.failure.Verdict == Retry && l.failingSince.IsZero() { // a notification that is refused for good says nothing about the next
 		l.failingSince = r.at
 		log.Warn("notification sink fails; trying again until it works", "sink", name, "error", r.failure.Message)
 	}

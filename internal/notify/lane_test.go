@@ -34,6 +34,21 @@ func TestABacklogIsReadInBatchesAndSentOnceInOrder(t *testing.T) {
 	})
 }
 
+func TestARefusalForGoodIsNotReportedAsAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q := newMemory()
+		target := failing(&Failure{Verdict: Permanent, Message: "answered 413"})
+		log, text := testLog()
+		start(t, Options{Queue: q, Journal: q, Set: setOf(map[string]Notifier{"siem": target}), Log: log})
+		q.add(time.Now(), breakglass.EntryInvoked, "siem")
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Len(t, target.seen(), 1)
+		require.Contains(t, text.String(), "given up")
+		require.NotContains(t, text.String(), "trying again")
+	})
+}
+
 func TestANewAlertDoesNotWaitBehindRepetitionsThatWereReadAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 30

@@ -42,6 +42,9 @@ func newSNS(c SinkConfig, cfg aws.Config, now func() time.Time) *snsTopic {
 		} else if arn, err := parseTopicARN(c.TopicARN); err == nil {
 			o.Region = arn.region
 		}
+		// Not AWS_ENDPOINT_URL in the environment, nor endpoint_url in ~/.aws:
+		// alarms go where our own configuration says.
+		o.BaseEndpoint = nil
 		if c.Endpoint != "" {
 			o.BaseEndpoint = aws.String(c.Endpoint)
 		}

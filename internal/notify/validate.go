@@ -2,6 +2,7 @@ package notify
 
 import (
 	"fmt"
+	"net"
 	"net/url"
 	"regexp"
 	"slices"
@@ -25,6 +26,9 @@ var (
 	envName  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 	region   = regexp.MustCompile(`^[a-z]{2,}(-[a-z0-9]+)+$`)
 )
+
+// isEnvName reports a name that is not the secret itself.
+func isEnvName(s string) bool { return envName.MatchString(s) && !strings.HasPrefix(s, "whsec_") }
 
 // Validate returns everything that is wrong with c; it looks at nothing outside
 // c. profiles are the profiles that exist; nil skips that check.
@@ -87,7 +91,7 @@ func (v *validator) sink(path string, s SinkConfig, isMember bool) {
 
 // fieldsOf names the fields of each type beside name, type, events, profiles.
 var fieldsOf = map[string][]string{
-	TypeSNS:     {"topic_arn", "region", "endpoint"},
+	TypeSNS:     {"topic_arn", "region", "endpoint", "allow_http"},
 	TypeWebhook: {"url", "secret_env", "secret_file", "allow_http", "allow_private"},
 	TypeLog:     {},
 	TypeMulti:   {"sinks"},
@@ -163,7 +167,15 @@ func (v *validator) sns(path string, s SinkConfig) {
 	u, err := url.Parse(s.Endpoint)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		v.add(path+".endpoint", "must be an http or https URL without user, query and fragment")
+	} else if u.Scheme == "http" && !s.AllowHTTP && !loopback(u.Hostname()) {
+		v.add(path+".endpoint", "has no TLS: who breaks the glass and why would cross the network in the clear. Use https, or say allow_http: true")
 	}
+}
+
+// loopback reports a host that can't be another machine.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 func (v *validator) webhook(path string, s SinkConfig) {
@@ -181,7 +193,7 @@ func (v *validator) webhook(path string, s SinkConfig) {
 		v.add(path+".secret_env", "is required (or secret_file): the name of the environment variable that holds the signing secret")
 	case s.SecretEnv != "" && s.SecretFile != "":
 		v.add(path+".secret_file", "can't be given together with secret_env")
-	case s.SecretEnv != "" && !envName.MatchString(s.SecretEnv), strings.HasPrefix(s.SecretEnv, "whsec_"):
+	case s.SecretEnv != "" && !isEnvName(s.SecretEnv):
 		// Not quoted: the likeliest mistake is the secret itself.
 		v.add(path+".secret_env", "must be the name of an environment variable, not the secret")
 	}

@@ -20,7 +20,7 @@ func TestSinksThatAreFine(t *testing.T) {
 	const text = `
 sinks:
   - {name: secops, type: sns, topic_arn: "arn:aws:sns:us-east-1:123456789012:secops", events: [breakglass.invoked]}
-  - {name: china, type: sns, topic_arn: "arn:aws-cn:sns:cn-north-1:123456789012:t", region: cn-north-1, endpoint: "http://emulator:5000"}
+  - {name: china, type: sns, topic_arn: "arn:aws-cn:sns:cn-north-1:123456789012:t", region: cn-north-1, endpoint: "http://emulator:5000", allow_http: true}
   - {name: siem, type: webhook, url: "https://siem.example.com/hook", secret_env: SIEM_HOOK_SECRET}
   - {name: inside, type: webhook, url: "https://10.1.2.3:8443/x?y=z", secret_file: /run/secrets/hook, allow_private: ["10.1.2.3:8443"]}
   - {name: plain, type: webhook, url: "http://hook.internal:8080/", secret_env: S, allow_http: true, allow_private: [hook.internal, 10.0.0.0/8, "[fd12::1]:80"]}

@@ -12,6 +12,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"breakglass/internal/fileperm"
 )
 
 // Interval is how often Run looks at the file. Reading beats a notification
@@ -100,7 +102,7 @@ func (f *File[T]) Reload() { f.reload(false) }
 func (f *File[T]) reload(settled bool) {
 	f.loading.Lock()
 	defer f.loading.Unlock()
-	data, err := read(f.path)
+	data, err := Read(f.path)
 	digest := ""
 	if err == nil {
 		sum := sha256.Sum256(data)
@@ -130,7 +132,9 @@ func (f *File[T]) reload(settled bool) {
 	f.notify(change)
 }
 
-func read(path string) (data []byte, err error) {
+// Read reads a file whole. It refuses one that others than its owner may write,
+// and one that is too large for a file of rules.
+func Read(path string) (data []byte, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
@@ -143,6 +147,12 @@ func read(path string) (data []byte, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
+	if info, err = file.Stat(); err != nil { // of what is read, whatever the name stood for before
+		return nil, err
+	}
+	if err := fileperm.Trusted(path, info); err != nil {
+		return nil, err
+	}
 	data, err = io.ReadAll(io.LimitReader(file, maxSize+1))
 	if err == nil && len(data) > maxSize {
 		err = fmt.Errorf("%s is larger than %d bytes", path, maxSize)

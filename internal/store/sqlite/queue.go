@@ -159,3 +159,20 @@ func retryDead(c *conn, sink string, limit int64) (int64, error) {
 	}
 	return c.exec(change+`AND sink = ? LIMIT ?)`, sink, limit)
 }
+
+// DropDeliveries removes every delivery to the sink, waiting or dead, and
+// returns how many there were. The entries stay.
+func (s *Store) DropDeliveries(ctx context.Context, sink string) (int, error) {
+	const step = 500
+	for total := 0; ; {
+		var n int64
+		err := s.apply(ctx, func(c *conn) (err error) {
+			n, err = c.exec(`DELETE FROM deliveries WHERE (seq, sink) IN (SELECT seq, sink FROM deliveries WHERE sink = ? LIMIT ?)`, sink, int64(step))
+			return err
+		})
+		total += int(n)
+		if err != nil || n < step {
+			return total, err
+		}
+	}
+}

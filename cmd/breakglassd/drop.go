@@ -1,0 +1,86 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"breakglass/internal/config"
+	"breakglass/internal/store/sqlite"
+)
+
+// newDrop is deliveries drop; path is the configuration that its parent's flag
+// names.
+func newDrop(path *string) *cobra.Command {
+	var sink string
+	cmd := &cobra.Command{
+		Use:   "drop --config FILE --sink NAME",
+		Short: "Forget the deliveries of a sink that is no longer configured",
+		Long: `Removes the waiting and the dead deliveries of a sink that the configuration no
+longer has: nobody will ever send them. The audit trail keeps the entries that
+they announced. The server must not be running. What was dropped is logged to
+standard error.`,
+		Example: "  breakglassd deliveries drop --config /etc/breakglass/config.yaml --sink old-siem",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if *path == "" || sink == "" {
+				return usageError{errors.New("deliveries drop needs --config FILE and --sink NAME")}
+			}
+			cfg, err := config.Load(*path)
+			if err != nil {
+				return err
+			}
+			if slices.Contains(sinkNames(cfg), sink) {
+				return fmt.Errorf("%q is a sink of %s: its deliveries are still to be sent; remove it from notify.sinks first", sink, *path)
+			}
+			st, err := sqlite.Open(cmd.Context(), cfg.Store.SQLite.Path, sqlite.Options{})
+			if err != nil {
+				return err
+			}
+			n, err := drop(cmd.Context(), st, sink)
+			if err := errors.Join(err, st.Close()); err != nil {
+				return err
+			}
+			newLogger(cfg.Log, cmd.ErrOrStderr()).Warn("deliveries of a sink that is no longer configured were dropped",
+				"sink", sink, "count", n, "database", cfg.Store.SQLite.Path)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d deliveries dropped\n", n)
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&sink, "sink", "", "`NAME` of the sink")
+	return cmd
+}
+
+func drop(ctx context.Context, st *sqlite.Store, sink string) (int, error) {
+	if err := known(ctx, st, nil, sink); err != nil {
+		return 0, err
+	}
+	return st.DropDeliveries(ctx, sink)
+}
+
+func sinkNames(cfg config.Config) []string {
+	var names []string
+	for _, s := range cfg.Notify.Sinks {
+		names = append(names, s.Name)
+	}
+	return names
+}
+
+// known returns an error for a sink that is neither configured nor has any
+// deliveries: most likely a misspelt name.
+func known(ctx context.Context, st *sqlite.Store, configured []string, sink string) error {
+	if slices.Contains(configured, sink) {
+		return nil
+	}
+	counts, err := st.DeliveryCounts(ctx)
+	if err != nil {
+		return err
+	}
+	if _, has := counts[sink]; !has {
+		return fmt.Errorf("there is no sink %q, neither in the configuration nor with deliveries; `breakglassd deliveries list` shows them", sink)
+	}
+	return nil
+}

@@ -1,0 +1,21 @@
+package api
+
+import (
+	"log/slog"
+	"net/netip"
+	"time"
+)
+
+// What the tests of the package reach beside its API.
+
+func NewLineLimit(log *slog.Logger, what string) *lineLimit { return newLineLimit(log, what) }
+
+func (l *lineLimit) Allow(kind string) bool { return l.allow(kind) }
+
+func NewLogins() *logins { return newLogins() }
+
+func (l *logins) Failed(addr string, now time.Time) time.Duration {
+	return l.failed(netip.MustParseAddr(addr), now)
+}
+
+func (l *logins) Len() int { return min(l.recent.Len(), len(l.byAddr)) }

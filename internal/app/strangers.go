@@ -1,0 +1,83 @@
+package app
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"breakglass/internal/breakglass"
+	"breakglass/internal/config"
+	"breakglass/internal/policy"
+	profilerules "breakglass/internal/rules"
+	"breakglass/internal/yamlfile"
+)
+
+// source is a file of rules as it was read.
+type source struct {
+	path string
+	data []byte
+}
+
+// named is what rules of either kind say about profiles and people.
+type named struct {
+	Rules []struct {
+		Profiles []string `yaml:"profiles"`
+		Users    []string `yaml:"users"`
+		Groups   []string `yaml:"groups"`
+	} `yaml:"rules"`
+}
+
+// people are who can call the server, as far as its configuration knows.
+type people struct{ users, groups map[string]bool }
+
+// staticPeople knows the owners of static tokens. Another way in, whose people
+// the configuration doesn't list, makes warnings about strangers guesses.
+func staticPeople(cfg config.Config) people {
+	p := people{users: map[string]bool{policy.Everybody: true}, groups: map[string]bool{}}
+	for _, t := range cfg.Auth.Tokens {
+		p.users[t.Name] = true
+		for _, g := range t.Groups {
+			p.groups[g] = true
+		}
+	}
+	return p
+}
+
+// strangers warns about names in rules and roles that nothing in the
+// configuration has: a misspelt name grants nobody anything, at night.
+func (c *checker) strangers(files ...*source) {
+	known := staticPeople(c.Config)
+	for _, role := range slices.Sorted(maps.Keys(c.Config.RoleMembers())) {
+		m := c.Config.RoleMembers()[role]
+		c.people(c.File, "roles."+string(role), m.Users, m.Groups, known)
+	}
+	profiles := slices.Sorted(maps.Keys(c.Config.Profiles))
+	for _, f := range files {
+		if f == nil {
+			continue
+		}
+		content, at, _ := yamlfile.Decode[named](f.path, f.data) // its problems are reported already
+		for i, r := range content.Rules {
+			path := fmt.Sprintf("rules[%d]", i)
+			for j, pattern := range r.Profiles {
+				if !slices.ContainsFunc(profiles, profilerules.Profiles{pattern}.Match) {
+					c.warn(at.Problem(fmt.Sprintf("%s.profiles[%d]", path, j), fmt.Sprintf("no profile of the configuration is %.64q", pattern)))
+				}
+			}
+			c.people(at, path, r.Users, r.Groups, known)
+		}
+	}
+}
+
+func (c *checker) people(at *yamlfile.File, path string, users, groups []string, known people) {
+	for i, u := range users {
+		if !known.users[u] && breakglass.CheckName(u) == "" {
+			c.warn(at.Problem(fmt.Sprintf("%s.users[%d]", path, i), fmt.Sprintf("no token of auth.tokens belongs to %.64q", u)))
+		}
+	}
+	for i, g := range groups {
+		if !known.groups[g] && breakglass.CheckName(g) == "" {
+			c.warn(at.Problem(fmt.Sprintf("%s.groups[%d]", path, i), fmt.Sprintf("no token of auth.tokens has the group %.64q", g)))
+		}
+	}
+}
