@@ -96,7 +96,9 @@ func TestBackupAndDeliveriesWorkBesideARunningServer(t *testing.T) {
 	require.NoError(t, st.Update(t.Context(), breakglass.Keys{}, func(tx breakglass.Tx) error {
 		return tx.Append(entry, nil, []string{"siem", "secops"})
 	}))
-	require.NoError(t, st.SettleDelivery(t.Context(), 1, "siem", breakglass.DeliveryOutcome{Dead: true, Attempts: 10, LastError: "410"}))
+	due, _, err := st.DueDeliveries(t.Context(), "siem", time.Now(), 1)
+	require.NoError(t, err)
+	require.NoError(t, st.SettleDelivery(t.Context(), due[0], breakglass.DeliveryOutcome{Dead: true, Attempts: 10, LastError: "410"}))
 
 	copied := filepath.Join(t.TempDir(), "copy.db")
 	code, stdout, stderr := command("backup", "--config", file, copied)
