@@ -23,7 +23,7 @@ var tables atomic.Int64
 // newTable creates a table of its own for a test.
 func newTable(t testing.TB) Options {
 	t.Helper()
-	o := Options{Table: fmt.Sprintf("breakglass-%d", tables.Add(1)), Endpoint: os.Getenv("DDB"), PollEvery: 20 * time.Millisecond,
+	o := Options{Table: fmt.Sprintf("breakglass-%d-%d", os.Getpid(), tables.Add(1)), Endpoint: os.Getenv("DDB"), PollEvery: 20 * time.Millisecond,
 		CallTimeout: 20 * time.Second, Patience: 60 * time.Second}
 	_, err := Init(t.Context(), testConfig(), o)
 	require.NoError(t, err)
