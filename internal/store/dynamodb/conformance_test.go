@@ -43,9 +43,9 @@ func TestConformance(t *testing.T) {
 		o := newTable(t)
 		s := openTest(t, o)
 		return storetest.Engine{
-			Store:            s,
-			StaleLists:       true,
-			SharesDeliveries: true,
+			Store:      s,
+			StaleLists: true,
+			Shared:     true,
 			Reopen: func(t *testing.T) storetest.Store {
 				require.NoError(t, s.Close())
 				return openTest(t, o)

@@ -68,6 +68,11 @@ func (s *Store) ActiveByExpiry(ctx context.Context, limit int) ([]breakglass.Eve
 	return events, nil
 }
 
+// ClaimExpiry implements breakglass.Store.
+func (s *Store) ClaimExpiry(ctx context.Context, ev breakglass.Event, now, until time.Time) error {
+	return s.claim(ctx, activeKey(ev.ExpiresAt, ev.ID), now, until)
+}
+
 func unavailableOrNil(err error) error {
 	if err == nil {
 		return nil

@@ -121,9 +121,15 @@ func keyOfDelivery(d breakglass.Delivery) key {
 // server gets it from DueDeliveries. breakglass.ErrNotFound means that another
 // one has it, or that it is settled.
 func (s *Store) ClaimDelivery(ctx context.Context, d breakglass.Delivery, now, until time.Time) error {
+	return s.claim(ctx, keyOfDelivery(d), now, until)
+}
+
+// claim leases an item of work: breakglass.ErrNotFound when somebody else has
+// it at now, or when it is done.
+func (s *Store) claim(ctx context.Context, k key, now, until time.Time) error {
 	_, err := call(ctx, s, func(ctx context.Context) (*ddb.UpdateItemOutput, error) {
 		return s.client.UpdateItem(ctx, &ddb.UpdateItemInput{
-			TableName: &s.opts.Table, Key: keyOfDelivery(d).item(),
+			TableName: &s.opts.Table, Key: k.item(),
 			UpdateExpression:          aws.String("SET claimed_until = :until"),
 			ConditionExpression:       aws.String("attribute_exists(pk) AND (attribute_not_exists(claimed_until) OR claimed_until <= :now)"),
 			ExpressionAttributeValues: item{":until": number(micros(until)), ":now": number(micros(now))},

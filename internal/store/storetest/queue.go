@@ -46,7 +46,7 @@ func settle(t *testing.T, s Store, seq int64, sink string, o breakglass.Delivery
 // testClaims: what one server has claimed no other one gets, until the claim is
 // over; then it is due again, because that server may have died.
 func testClaims(t *testing.T, e Engine) {
-	if !e.SharesDeliveries {
+	if !e.Shared {
 		t.Skip("this engine serves one dispatcher: nobody is there to claim deliveries from")
 	}
 	announce(t, e, 2, "secops")

@@ -42,9 +42,10 @@ type Engine struct {
 	Crash func(t *testing.T) Store
 	// Replica opens a second handle on the same data, used beside the first.
 	Replica func(t *testing.T) Store
-	// SharesDeliveries says that several servers send what waits.
-	SharesDeliveries bool
-	// StaleLists says that Events, ActiveByExpiry and DeliveryCounts may lag
+	// Shared says that several servers work on the same data, and share what is
+	// to be done by claims.
+	Shared bool
+	// StaleLists says that Events may lag
 	// behind commits, as queries of a DynamoDB index do.
 	StaleLists bool
 }
@@ -95,6 +96,7 @@ func cases() []testCase {
 		{name: "ACursorIsStableUnderInserts", run: testCursorStable},
 		{name: "StatusIsDerivedAtTheMicrosecond", run: testBoundary},
 		{name: "ActiveEventsComeByExpiry", run: testByExpiry},
+		{name: "AnExpiryIsRecordedByOneServerAtATime", run: testClaimExpiry},
 		{name: "AnIdempotencyKeyIsKeptPerCaller", run: testIdempotency},
 		{name: "OneKeyMakesOneEventUnderContention", run: testIdempotencyRace},
 		{name: "OldIdempotencyKeysAreForgotten", run: testPurge},
