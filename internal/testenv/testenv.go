@@ -42,9 +42,9 @@ func Require(t testing.TB, ok bool, reason string) {
 		return
 	}
 	if os.Getenv(envRequire) == "1" {
-		t.Fatalf("%s (run `make venv`; %s=1 makes this a failure)", reason, envRequire)
+		t.Fatalf("%s (run `make venv dynamodb`; %s=1 makes this a failure)", reason, envRequire)
 	}
-	t.Skipf("%s (run `make venv` to have this test run)", reason)
+	t.Skipf("%s (run `make venv dynamodb` to have this test run)", reason)
 }
 
 // Python returns the path of the interpreter that has the tools of

@@ -39,10 +39,10 @@ func runRequire(ok bool) (ended string) {
 func TestRequireSkipsVisiblyAndFailsWhenEmulatorsAreRequired(t *testing.T) {
 	t.Setenv(envRequire, "")
 	assert.Empty(t, runRequire(true))
-	assert.Equal(t, "skip: needs the moon (run `make venv` to have this test run)", runRequire(false))
+	assert.Equal(t, "skip: needs the moon (run `make venv dynamodb` to have this test run)", runRequire(false))
 	t.Setenv(envRequire, "1")
 	assert.Empty(t, runRequire(true))
-	assert.Contains(t, runRequire(false), "fatal: needs the moon (run `make venv`;")
+	assert.Contains(t, runRequire(false), "fatal: needs the moon (run `make venv dynamodb`;")
 }
 
 func TestToolRefusesAnIncompleteOrOutdatedEnvironment(t *testing.T) {

@@ -2,7 +2,6 @@ package dynamodb
 
 import (
 	"fmt"
-	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -12,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"breakglass/internal/store/storetest"
+	"breakglass/internal/testenv"
 )
 
 func testConfig() aws.Config {
@@ -23,7 +23,7 @@ var tables atomic.Int64
 // newTable creates a table of its own for a test.
 func newTable(t testing.TB) Options {
 	t.Helper()
-	o := Options{Table: fmt.Sprintf("breakglass-%d-%d", os.Getpid(), tables.Add(1)), Endpoint: os.Getenv("DDB"), PollEvery: 20 * time.Millisecond,
+	o := Options{Table: fmt.Sprintf("breakglass-%d", tables.Add(1)), Endpoint: testenv.SharedDynamoDB(t), PollEvery: 20 * time.Millisecond,
 		CallTimeout: 20 * time.Second, Patience: 60 * time.Second}
 	_, err := Init(t.Context(), testConfig(), o)
 	require.NoError(t, err)
