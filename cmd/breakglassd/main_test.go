@@ -129,6 +129,24 @@ func TestBackupAndDeliveriesWorkBesideARunningServer(t *testing.T) {
 	require.NoError(t, restored.Close())
 }
 
+func TestBackupAndDeliveriesWorkFromTheFolderOfTheConfiguration(t *testing.T) {
+	file, cfg := install(t)
+	st, err := sqlite.Open(t.Context(), cfg.Store.SQLite.Path, sqlite.Options{})
+	require.NoError(t, err)
+	require.NoError(t, st.Close())
+	t.Chdir(filepath.Dir(file))
+	code, stdout, stderr := command("backup", "--config", "config.yaml", "copy.db")
+	require.Zero(t, code, stderr)
+	assert.Equal(t, "copy.db written\n", stdout)
+	assert.FileExists(t, "copy.db")
+	code, stdout, stderr = command("deliveries", "list", "--config", "config.yaml")
+	require.Zero(t, code, stderr)
+	assert.Contains(t, stdout, "SINK")
+	code, stdout, stderr = command("deliveries", "retry", "--config", "config.yaml")
+	require.Zero(t, code, stderr)
+	assert.Contains(t, stdout, "0 deliveries are due again")
+}
+
 func TestHealthcheckFollowsReadiness(t *testing.T) {
 	status := http.StatusOK
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) }))

@@ -32,7 +32,7 @@ alone can read, and sent to this server only.
 There is no flag for a token: command lines can be seen by everybody on a machine.`,
 		Example: `  bgctl login --server https://breakglass.example.com
   pass show breakglass | bgctl login --server https://breakglass.example.com --token-stdin`,
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return a.login(cmd.Context(), stdin) },
 	}
@@ -147,7 +147,7 @@ func (a *app) logoutCommand() *cobra.Command {
 		Long: `Forget the stored token for a server and the credentials that were fetched with it.
 The token itself stays valid: whoever runs the server can revoke it.`,
 		Example:           "  bgctl logout\n  bgctl logout --server https://breakglass.example.com",
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
 			s, err := a.settings()
