@@ -157,12 +157,18 @@ func (v *view) run(ctx context.Context, r *request) (fit bool, err error) {
 	}
 	t := tx{ctx: ctx, v: v, keys: &r.keys, used: map[key]bool{}}
 	r.err = t.call(r.fn)
-	v.torn = v.torn || len(t.used) > 1
-	if r.err != nil {
+	if t.broken != nil {
 		return true, t.broken
+	}
+	if r.err != nil {
+		t.writes = nil
 	}
 	if !t.reserve() {
 		return false, nil
+	}
+	v.torn = v.torn || len(t.used) > 1
+	if r.err != nil {
+		return true, nil
 	}
 	if err := v.apply(ctx, t.writes); err != nil {
 		if !errors.Is(err, errBroken) {

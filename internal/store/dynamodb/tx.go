@@ -67,7 +67,6 @@ func (t *tx) lookup(what string, allowed bool) error {
 
 // use marks a guard as something that the decision rests on.
 func use[G guarded](t *tx, g G) G {
-	g.self().used = true
 	t.used[g.self().key] = true
 	return g
 }
@@ -239,6 +238,9 @@ func (t *tx) reserve() bool {
 	}
 	maps.Copy(t.v.touched, touched)
 	t.v.single += single
+	for k := range t.used {
+		t.v.guards[k].self().used = true
+	}
 	return true
 }
 
