@@ -94,6 +94,9 @@ func Open(ctx context.Context, cfg aws.Config, opts Options) (*Store, error) {
 
 func newClient(cfg aws.Config, opts Options) *ddb.Client {
 	return ddb.NewFromConfig(cfg, func(o *ddb.Options) {
+		// Only our own configuration says where the trail goes: not
+		// AWS_ENDPOINT_URL in the environment, nor endpoint_url in ~/.aws.
+		o.BaseEndpoint = nil
 		if opts.Endpoint != "" {
 			o.BaseEndpoint = aws.String(opts.Endpoint)
 		}

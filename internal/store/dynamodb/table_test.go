@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
 	ddb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/stretchr/testify/require"
@@ -194,4 +195,15 @@ func TestThePolicyOfTheServerIsEnoughAndNotMore(t *testing.T) {
 		want = append(want, a)
 	}
 	require.ElementsMatch(t, want, allowed(t))
+}
+
+func TestOnlyOurOwnConfigurationSaysWhereTheTableIs(t *testing.T) {
+	for _, name := range []string{"AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB"} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, "http://192.0.2.1")
+			cfg, err := config.LoadDefaultConfig(t.Context(), config.WithRegion("us-east-1"))
+			require.NoError(t, err)
+			require.Nil(t, newClient(cfg, Options{}).Options().BaseEndpoint)
+		})
+	}
 }
