@@ -8,6 +8,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsconfig "github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go/logging"
 
 	"breakglass/internal/breakglass"
 	"breakglass/internal/config"
@@ -33,7 +34,7 @@ func OpenStore(ctx context.Context, c config.Store, log *slog.Logger, now func()
 	if c.Driver == config.DriverSQLite {
 		return sqlite.Open(ctx, c.SQLite.Path, sqlite.Options{Now: now})
 	}
-	cfg, err := awsConfig(ctx, c.DynamoDB.Region)
+	cfg, err := awsConfig(ctx, c.DynamoDB.Region, log)
 	if err != nil {
 		return nil, err
 	}
@@ -43,15 +44,20 @@ func OpenStore(ctx context.Context, c config.Store, log *slog.Logger, now func()
 // InitDynamoDB creates the table of a configuration, or checks the one that is
 // there, and says what it did.
 func InitDynamoDB(ctx context.Context, c config.DynamoDB) ([]string, error) {
-	cfg, err := awsConfig(ctx, c.Region)
+	cfg, err := awsConfig(ctx, c.Region, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return nil, err
 	}
 	return dynamodb.Init(ctx, cfg, dynamodb.Options{Table: c.Table, Endpoint: c.Endpoint})
 }
 
-func awsConfig(ctx context.Context, region string) (aws.Config, error) {
-	opts := []func(*awsconfig.LoadOptions) error{awsconfig.WithAppID("breakglassd")} // shows in CloudTrail's userAgent
+func awsConfig(ctx context.Context, region string, log *slog.Logger) (aws.Config, error) {
+	opts := []func(*awsconfig.LoadOptions) error{
+		awsconfig.WithAppID("breakglassd"), // shows in CloudTrail's userAgent
+		awsconfig.WithLogger(logging.LoggerFunc(func(_ logging.Classification, format string, v ...any) {
+			log.Debug("AWS SDK: " + fmt.Sprintf(format, v...)) // the SDK logs no requests unless told to
+		})),
+	}
 	if region != "" {
 		opts = append(opts, awsconfig.WithRegion(region))
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -23,6 +22,9 @@ type conflict struct {
 }
 
 func (*conflict) Error() string { return "another transaction was faster" }
+
+// errTooMany says that a group needs more actions than a transaction can have.
+var errTooMany = errors.New("more than 100 actions in one transaction")
 
 // maxActions is DynamoDB's limit for one TransactWriteItems.
 const maxActions = 100
@@ -101,15 +103,14 @@ func (s *Store) guardAction(g guarded) (types.TransactWriteItem, bool) {
 func (v *view) commit(ctx context.Context) error {
 	actions := v.actions()
 	if len(actions) > maxActions {
-		return fmt.Errorf("%w: a transaction of %d actions; DynamoDB takes %d (fewer sinks must want the same entry)",
-			errBroken, len(actions), maxActions)
+		return errTooMany
 	}
 	in := &ddb.TransactWriteItemsInput{TransactItems: actions, ClientRequestToken: aws.String(newToken())}
 	uncertain := false
 	wait := backoff{}
 	for {
 		_, err := call(ctx, v.s, func(ctx context.Context) (*ddb.TransactWriteItemsOutput, error) {
-			return v.s.client.TransactWriteItems(ctx, in)
+			return v.s.client.TransactWriteItems(ctx, in, once)
 		})
 		if err == nil {
 			return nil
@@ -181,6 +182,9 @@ func (v *view) conflict(err error, actions []types.TransactWriteItem) *conflict 
 	}
 	return c
 }
+
+// once leaves repetitions to us: whether an answer was lost must not be hidden.
+func once(o *ddb.Options) { o.Retryer = aws.NopRetryer{} }
 
 func newToken() string {
 	var b [16]byte

@@ -65,8 +65,12 @@ func (s *Store) runGroup(group []*request) (left []*request) {
 	defer cancel()
 	existing := map[string]bool{}
 	wait := backoff{}
-	for {
-		fits, err := s.attempt(ctx, group, existing)
+	for most := len(group); ; {
+		fits, err := s.attempt(ctx, group[:most], existing)
+		if errors.Is(err, errTooMany) && fits > 1 {
+			most = fits / 2
+			continue
+		}
 		var lost *conflict
 		switch {
 		case err == nil || !errors.As(err, &lost):
@@ -157,7 +161,7 @@ func (v *view) run(ctx context.Context, r *request) (fit bool, err error) {
 	if r.err != nil {
 		return true, t.broken
 	}
-	if v.size += t.cost(); v.size > maxActions {
+	if !t.reserve() {
 		return false, nil
 	}
 	if err := v.apply(ctx, t.writes); err != nil {

@@ -211,21 +211,44 @@ func (t *tx) Append(entry breakglass.LogEntry, ev *breakglass.Event, sinks []str
 	return nil
 }
 
-// cost is an upper bound of the actions that the writes can need, and of the
-// checks of what was looked at.
-func (t *tx) cost() int {
-	n := 6 // event, pair, two histories, idempotency record, head
+// reserve reports whether there is room for the function's writes and for the
+// checks of what it looked at, and takes it. Pages of histories aren't counted:
+// they are rare.
+func (t *tx) reserve() bool {
+	touched := maps.Clone(t.used)
+	single := 0
 	for _, w := range t.writes {
 		switch {
 		case w.event != nil:
-			n += 8 // event, pair, two histories, a page of each, two on the agenda
+			single++ // on the agenda
+			for _, k := range t.v.touches(*w.event) {
+				touched[k] = true
+			}
 		case w.idem != nil:
-			n++
+			touched[idempotencyKey(w.idem.Caller, w.idem.Key)] = true
 		default:
-			n += 1 + len(w.entry.sinks)
+			touched[keyHead] = true
+			single += 1 + len(w.entry.sinks)
 		}
 	}
-	return n
+	for k := range t.v.touched {
+		delete(touched, k)
+	}
+	if len(t.v.touched)+len(touched)+t.v.single+single > maxActions {
+		return false
+	}
+	maps.Copy(t.v.touched, touched)
+	t.v.single += single
+	return true
+}
+
+// touches are the guards that a write of the event changes.
+func (v *view) touches(e breakglass.Event) []key {
+	keys := []key{eventKey(e.ID), pairKey(e.Invoker, e.Profile)}
+	if v.event(e.ID).rev <= 0 && v.pair(e.Invoker, e.Profile).known(e.ID) == nil {
+		keys = append(keys, userKey(e.Invoker), profileKey(e.Profile))
+	}
+	return keys
 }
 
 // append seals the entry: only here is its place in the trail known.

@@ -23,7 +23,10 @@ type view struct {
 	// torn says that some function looked at several guards, so that only a
 	// write or a second look shows that they belong together.
 	torn bool
-	size int // upper bound of the actions so far
+	// touched are the guards that the transaction changes or checks, and single
+	// counts its other actions.
+	touched map[key]bool
+	single  int
 }
 
 // need names the guards that the keys of a transaction call for.
@@ -46,7 +49,7 @@ func (v *view) need(k breakglass.Keys) {
 }
 
 func newView(s *Store, existing map[string]bool) *view {
-	v := &view{s: s, guards: map[key]guarded{}, agenda: map[key]bool{}, existing: existing}
+	v := &view{s: s, guards: map[key]guarded{}, agenda: map[key]bool{}, existing: existing, touched: map[key]bool{}}
 	v.head = guardOf(v, keyHead, func(g guard) *head { return &head{guard: g} })
 	return v
 }
