@@ -2,6 +2,7 @@ package dynamodb
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"sync/atomic"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"breakglass/internal/store/storetest"
+	"breakglass/internal/store/transfer"
 )
 
 func testConfig() aws.Config {
@@ -38,21 +40,32 @@ func openTest(t testing.TB, o Options) *Store {
 	return s
 }
 
+func engine(t *testing.T, o Options) storetest.Engine {
+	s := openTest(t, o)
+	return storetest.Engine{
+		Store:      s,
+		StaleLists: true,
+		Shared:     true,
+		Reopen: func(t *testing.T) storetest.Store {
+			require.NoError(t, s.Close())
+			return openTest(t, o)
+		},
+		// Nothing is kept in the process: another one sees all that a dead one was told.
+		Crash:   func(t *testing.T) storetest.Store { return openTest(t, o) },
+		Replica: func(t *testing.T) storetest.Store { return openTest(t, o) },
+		Dump: func(t *testing.T, out io.Writer) (transfer.Header, error) {
+			return Dump(t.Context(), testConfig(), o, out)
+		},
+		Restore: func(t *testing.T, in io.Reader) (storetest.Engine, error) {
+			to := newTable(t)
+			if _, err := Restore(t.Context(), testConfig(), to, in); err != nil {
+				return storetest.Engine{}, err
+			}
+			return engine(t, to), nil
+		},
+	}
+}
+
 func TestConformance(t *testing.T) {
-	storetest.Run(t, func(t *testing.T) storetest.Engine {
-		o := newTable(t)
-		s := openTest(t, o)
-		return storetest.Engine{
-			Store:      s,
-			StaleLists: true,
-			Shared:     true,
-			Reopen: func(t *testing.T) storetest.Store {
-				require.NoError(t, s.Close())
-				return openTest(t, o)
-			},
-			// Nothing is kept in the process: another one sees all that a dead one was told.
-			Crash:   func(t *testing.T) storetest.Store { return openTest(t, o) },
-			Replica: func(t *testing.T) storetest.Store { return openTest(t, o) },
-		}
-	})
+	storetest.Run(t, func(t *testing.T) storetest.Engine { return engine(t, newTable(t)) })
 }

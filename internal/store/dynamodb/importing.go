@@ -13,7 +13,7 @@ import (
 // attrImport marks the head of a table that an import fills, with a token of
 // that run. Every transaction of a server reads the head and depends on it, so
 // even one that was started before can't write in between.
-const attrImport = "import"
+const attrImport = "import_run"
 
 var errImporting = errors.New("the table holds an import that isn't finished: run breakglassd import again to finish it, " +
 	"or delete the table and create it anew")
