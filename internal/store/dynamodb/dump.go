@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ddb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -25,9 +26,7 @@ import (
 // read consistently. In memory are at most a page of entries, the deliveries
 // that wait and the idempotency records, which are forgotten after a day.
 func Dump(ctx context.Context, cfg aws.Config, opts Options, out io.Writer) (transfer.Header, error) {
-	s := &Store{client: newClient(cfg, opts), opts: opts.withDefaults()}
-	first := make(chan struct{})
-	s.changed.Store(&first)
+	s := offline(cfg, opts)
 	d := dump{s: s}
 	if err := s.ready(ctx); err != nil {
 		return d.header, err
@@ -36,6 +35,18 @@ func Dump(ctx context.Context, cfg aws.Config, opts Options, out io.Writer) (tra
 		return d.header, fmt.Errorf("export table %s: %w", s.opts.Table, err)
 	}
 	return d.header, nil
+}
+
+// offline is a store for commands: nothing runs in its background, and nobody
+// waits for its calls.
+func offline(cfg aws.Config, opts Options) *Store {
+	if opts.CallTimeout <= 0 {
+		opts.CallTimeout = 20 * time.Second
+	}
+	s := &Store{client: newClient(cfg, opts), opts: opts.withDefaults()}
+	first := make(chan struct{})
+	s.changed.Store(&first)
+	return s
 }
 
 type dump struct {

@@ -28,7 +28,7 @@ func restoreWithin(ctx context.Context, cfg aws.Config, opts Options, in io.Read
 	if err != nil {
 		return transfer.Header{}, err
 	}
-	s := &restore{Store: &Store{client: newClient(cfg, opts), opts: opts.withDefaults()}, ctx: ctx, run: newToken(), kept: guards}
+	s := &restore{Store: offline(cfg, opts), ctx: ctx, run: newToken(), kept: guards}
 	s.batch = newBatcher(s.Store)
 	s.forget()
 	if err := s.usable(ctx); err != nil {

@@ -2,9 +2,11 @@ package transfer
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
@@ -46,7 +48,10 @@ func (t *Writer) Entry(e Entry) error {
 	}
 	line, err := encode(r)
 	if err == nil {
-		_, err = t.check.entry(line)
+		var written Entry
+		if written, err = t.check.entry(line); err == nil && !bytes.Equal(written.Body, e.Body) {
+			err = errors.New("its body is not in canonical form") // encode removes white space
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("audit entry %d: %w", t.check.trail.Result().LastSeq+1, err)
