@@ -2,6 +2,7 @@ package testenv
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -39,51 +40,84 @@ var motoAddress = regexp.MustCompile(`Running on (http://127\.0\.0\.1:[0-9]+)`)
 // is 123456789012. Its log is shown when the test fails.
 func Moto(t testing.TB) string {
 	t.Helper()
-	python := Python(t)
+	return runMoto(t, Python(t), motoMain)
+}
 
-	cmd := exec.Command(python, "-u", "-c", motoMain)
+// runMoto starts an emulator that ends with the test.
+func runMoto(t testing.TB, python, program string) string {
+	t.Helper()
+	server, err := startMoto(python, program)
+	if err != nil {
+		t.Fatalf("testenv: %v", err)
+	}
+	t.Cleanup(func() {
+		server.stop()
+		if t.Failed() {
+			t.Logf("the last lines of moto:\n%s", server.log)
+		}
+	})
+	return server.endpoint
+}
+
+// motoServer is one running emulator.
+type motoServer struct {
+	endpoint string
+	log      *tail
+	cmd      *exec.Cmd
+	stdin    io.Closer     // held open for as long as the emulator is to run
+	drained  chan struct{} // closed when its log has ended
+}
+
+// startMoto returns when the emulator answers. It ends with stop, or with this
+// process, however that ends.
+func startMoto(python, program string) (*motoServer, error) {
+	cmd := exec.Command(python, "-u", "-c", program)
 	cmd.Env = motoEnv(os.Environ())
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
-		t.Fatalf("testenv: %v", err)
+		return nil, err
 	}
 	stderr, err := cmd.StderrPipe()
 	if err != nil {
-		t.Fatalf("testenv: %v", err)
+		return nil, err
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("testenv: starting moto: %v", err)
+		return nil, fmt.Errorf("starting moto: %w", err)
 	}
-	log := &tail{}
+	s := &motoServer{log: &tail{}, cmd: cmd, stdin: stdin, drained: make(chan struct{})}
 	address := make(chan string, 1)
-	drained := make(chan struct{})
 	go func() {
-		defer close(drained)
-		watchMoto(stderr, log, address)
+		defer close(s.drained)
+		watchMoto(stderr, s.log, address)
 	}()
-	t.Cleanup(func() {
-		_ = stdin.Close()
-		_ = cmd.Process.Kill()
-		<-drained
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("the last lines of moto:\n%s", log)
-		}
-	})
+	if err := s.waitUntilListens(address); err != nil {
+		s.stop()
+		return nil, fmt.Errorf("%w:\n%s", err, s.log)
+	}
+	return s, nil
+}
 
+func (s *motoServer) waitUntilListens(address <-chan string) error {
 	select {
 	case endpoint, ok := <-address:
 		if !ok {
-			t.Fatalf("testenv: moto ended before it listened:\n%s", log)
+			return errors.New("moto ended before it listened")
 		}
+		s.endpoint = endpoint
 		if err := waitUntilAnswers(endpoint); err != nil {
-			t.Fatalf("testenv: moto does not answer: %v\n%s", err, log)
+			return fmt.Errorf("moto does not answer: %w", err)
 		}
-		return endpoint
+		return nil
 	case <-time.After(motoTimeout):
-		t.Fatalf("testenv: moto did not listen within %s:\n%s", motoTimeout, log)
-		return ""
+		return fmt.Errorf("moto did not listen within %s", motoTimeout)
 	}
+}
+
+func (s *motoServer) stop() {
+	_ = s.stdin.Close()
+	_ = s.cmd.Process.Kill()
+	<-s.drained
+	_ = s.cmd.Wait()
 }
 
 // watchMoto sends the address that moto says it listens on, and closes the
