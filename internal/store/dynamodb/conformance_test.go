@@ -1,19 +1,21 @@
 package dynamodb
 
 import (
+	"context"
 	"fmt"
 	"io"
-	"os"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
+	ddb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/stretchr/testify/require"
 
 	"breakglass/internal/store/storetest"
 	"breakglass/internal/store/transfer"
+	"breakglass/internal/testenv"
 )
 
 func testConfig() aws.Config {
@@ -25,10 +27,17 @@ var tables atomic.Int64
 // newTable creates a table of its own for a test.
 func newTable(t testing.TB) Options {
 	t.Helper()
-	o := Options{Table: fmt.Sprintf("breakglass-%d-%d", os.Getpid(), tables.Add(1)), Endpoint: os.Getenv("DDB"), PollEvery: 20 * time.Millisecond,
+	o := Options{Table: fmt.Sprintf("breakglass-%d", tables.Add(1)), Endpoint: testenv.SharedDynamoDB(t), PollEvery: 20 * time.Millisecond,
 		CallTimeout: 20 * time.Second, Patience: 60 * time.Second}
 	_, err := Init(t.Context(), testConfig(), o)
 	require.NoError(t, err)
+	t.Cleanup(func() { // a transaction copies every table that the emulator holds
+		client := newClient(testConfig(), o)
+		_, err := client.UpdateTable(context.Background(), &ddb.UpdateTableInput{TableName: &o.Table, DeletionProtectionEnabled: aws.Bool(false)})
+		require.NoError(t, err)
+		_, err = client.DeleteTable(context.Background(), &ddb.DeleteTableInput{TableName: &o.Table})
+		require.NoError(t, err)
+	})
 	return o
 }
 
