@@ -35,6 +35,8 @@ func TestWrongUseSaysWhatToDoAndExitsWith2(t *testing.T) {
 		"check without a file":      {"check"},
 		"backup without a place":    {"backup", "--config", "x.yaml"},
 		"deliveries without a file": {"deliveries", "list"},
+		"export without a file":     {"export"},
+		"import without a file":     {"import", "--input", "x.jsonl"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := command(args...)
