@@ -47,9 +47,9 @@ func FillForTransfer(t *testing.T, s Store) {
 	require.NoError(t, s.Update(t.Context(), breakglass.Keys{EventID: bobs.ID}, func(tx breakglass.Tx) error {
 		return errors.Join(tx.PutEvent(ended), tx.Append(newEntry(breakglass.EntryClosed, ended, ended.ClosedAt), &ended, []string{"siem"}))
 	}))
-	refusal := breakglass.LogEntry{Timestamp: at(5 * time.Hour), Event: breakglass.EntryDenied, Actor: "mallory", Reason: "policy_denied",
+	refusal := breakglass.LogEntry{Timestamp: at(90 * time.Minute), Event: breakglass.EntryDenied, Actor: "mallory", Reason: "policy_denied",
 		Detail: map[string]string{breakglass.DetailMessage: "<no> \u2028", breakglass.DetailCondition: "time"}}
-	record(t, s, refusal, nil, "siem")
+	record(t, s, refusal, nil, "siem") // the newest entry is not the latest
 
 	seq := int64(136) // first's invocation
 	require.NoError(t, settle(t, s, seq, "a-sink", breakglass.DeliveryOutcome{Delivered: true}))
