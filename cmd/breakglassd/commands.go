@@ -14,7 +14,6 @@ import (
 
 	"breakglass/internal/app"
 	"breakglass/internal/config"
-	"breakglass/internal/store/sqlite"
 	"breakglass/internal/version"
 )
 
@@ -52,23 +51,12 @@ Nothing is started, changed or asked over the network. Exit code 0 means that th
 	return cmd
 }
 
-// databasePath is where the database of a configuration is.
-func databasePath(configFile string) (string, error) {
-	if configFile == "" {
-		return "", usageError{errors.New("--config FILE is required")}
+// loadFile is the configuration that --config names.
+func loadFile(path string) (config.Config, error) {
+	if path == "" {
+		return config.Config{}, usageError{errors.New("--config FILE is required")}
 	}
-	cfg, err := config.Load(configFile)
-	return cfg.Store.SQLite.Path, err
-}
-
-// beside opens the database of a configuration for reading, also while a
-// server runs.
-func beside(ctx context.Context, configFile string) (*sqlite.Beside, error) {
-	path, err := databasePath(configFile)
-	if err != nil {
-		return nil, err
-	}
-	return sqlite.OpenBeside(ctx, path)
+	return config.Load(path)
 }
 
 func newBackup() *cobra.Command {
@@ -84,11 +72,11 @@ server runs.`,
 			if len(args) != 1 {
 				return usageError{errors.New("backup needs one DESTINATION file")}
 			}
-			st, err := beside(cmd.Context(), path)
+			cfg, err := loadFile(path)
 			if err != nil {
 				return err
 			}
-			if err := errors.Join(st.Backup(cmd.Context(), args[0]), st.Close()); err != nil {
+			if err := app.Backup(cmd.Context(), cfg.Store, args[0]); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s written\n", args[0])
@@ -115,7 +103,11 @@ func newDeliveries() *cobra.Command {
 		Example: "  breakglassd deliveries list --config /etc/breakglass/config.yaml",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			st, err := beside(cmd.Context(), path)
+			cfg, err := loadFile(path)
+			if err != nil {
+				return err
+			}
+			st, err := app.OpenDeliveries(cmd.Context(), cfg.Store, newLogger(cfg.Log, cmd.ErrOrStderr()))
 			if err != nil {
 				return err
 			}
@@ -140,19 +132,17 @@ func newDeliveries() *cobra.Command {
 	retry := &cobra.Command{
 		Use:   "retry --config FILE [--sink NAME]",
 		Short: "Make dead deliveries due again",
-		Long: `Makes deliveries that were given up due again, of one sink or of all. The
-server must not be running: it takes them up when it starts.`,
+		Long: `Makes deliveries that were given up due again, of one sink or of all. A server
+on SQLite must not be running: it takes them up when it starts. Servers on
+DynamoDB take them up within a minute.`,
 		Example: "  breakglassd deliveries retry --config /etc/breakglass/config.yaml --sink siem",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if path == "" {
-				return usageError{errors.New("--config FILE is required")}
-			}
-			cfg, err := config.Load(path)
+			cfg, err := loadFile(path)
 			if err != nil {
 				return err
 			}
-			st, err := sqlite.Open(cmd.Context(), cfg.Store.SQLite.Path, sqlite.Options{})
+			st, err := app.OpenStore(cmd.Context(), cfg.Store, newLogger(cfg.Log, cmd.ErrOrStderr()), nil)
 			if err != nil {
 				return err
 			}
@@ -170,7 +160,7 @@ server must not be running: it takes them up when it starts.`,
 }
 
 // retryDead makes the dead deliveries of a sink due again; "" means all.
-func retryDead(ctx context.Context, st *sqlite.Store, configured []string, sink string) (int, error) {
+func retryDead(ctx context.Context, st app.Store, configured []string, sink string) (int, error) {
 	if sink != "" {
 		if err := known(ctx, st, configured, sink); err != nil {
 			return 0, err

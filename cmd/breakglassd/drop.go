@@ -8,8 +8,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"breakglass/internal/app"
 	"breakglass/internal/config"
-	"breakglass/internal/store/sqlite"
 )
 
 // newDrop is deliveries drop; path is the configuration that its parent's flag
@@ -21,8 +21,8 @@ func newDrop(path *string) *cobra.Command {
 		Short: "Forget the deliveries of a sink that is no longer configured",
 		Long: `Removes the waiting and the dead deliveries of a sink that the configuration no
 longer has: nobody will ever send them. The audit trail keeps the entries that
-they announced. The server must not be running. What was dropped is logged to
-standard error.`,
+they announced. A server on SQLite must not be running. What was dropped is
+logged to standard error.`,
 		Example: "  breakglassd deliveries drop --config /etc/breakglass/config.yaml --sink old-siem",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -36,7 +36,8 @@ standard error.`,
 			if slices.Contains(sinkNames(cfg), sink) {
 				return fmt.Errorf("%q is a sink of %s: its deliveries are still to be sent; remove it from notify.sinks first", sink, *path)
 			}
-			st, err := sqlite.Open(cmd.Context(), cfg.Store.SQLite.Path, sqlite.Options{})
+			log := newLogger(cfg.Log, cmd.ErrOrStderr())
+			st, err := app.OpenStore(cmd.Context(), cfg.Store, log, nil)
 			if err != nil {
 				return err
 			}
@@ -44,8 +45,8 @@ standard error.`,
 			if err := errors.Join(err, st.Close()); err != nil {
 				return err
 			}
-			newLogger(cfg.Log, cmd.ErrOrStderr()).Warn("deliveries of a sink that is no longer configured were dropped",
-				"sink", sink, "count", n, "database", cfg.Store.SQLite.Path)
+			log.Warn("deliveries of a sink that is no longer configured were dropped",
+				"sink", sink, "count", n)
 			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d deliveries dropped\n", n)
 			return err
 		},
@@ -54,7 +55,7 @@ standard error.`,
 	return cmd
 }
 
-func drop(ctx context.Context, st *sqlite.Store, sink string) (int, error) {
+func drop(ctx context.Context, st app.Store, sink string) (int, error) {
 	if err := known(ctx, st, nil, sink); err != nil {
 		return 0, err
 	}
@@ -71,7 +72,7 @@ func sinkNames(cfg config.Config) []string {
 
 // known returns an error for a sink that is neither configured nor has any
 // deliveries: most likely a misspelt name.
-func known(ctx context.Context, st *sqlite.Store, configured []string, sink string) error {
+func known(ctx context.Context, st app.Store, configured []string, sink string) error {
 	if slices.Contains(configured, sink) {
 		return nil
 	}

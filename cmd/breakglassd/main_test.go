@@ -35,6 +35,8 @@ func TestWrongUseSaysWhatToDoAndExitsWith2(t *testing.T) {
 		"check without a file":      {"check"},
 		"backup without a place":    {"backup", "--config", "x.yaml"},
 		"deliveries without a file": {"deliveries", "list"},
+		"export without a file":     {"export"},
+		"import without a file":     {"import", "--input", "x.jsonl"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := command(args...)
@@ -98,7 +100,9 @@ func TestBackupAndDeliveriesWorkBesideARunningServer(t *testing.T) {
 	require.NoError(t, st.Update(t.Context(), breakglass.Keys{}, func(tx breakglass.Tx) error {
 		return tx.Append(entry, nil, []string{"siem", "secops"})
 	}))
-	require.NoError(t, st.SettleDelivery(t.Context(), 1, "siem", breakglass.DeliveryOutcome{Dead: true, Attempts: 10, LastError: "410"}))
+	due, _, err := st.DueDeliveries(t.Context(), "siem", time.Now(), 1)
+	require.NoError(t, err)
+	require.NoError(t, st.SettleDelivery(t.Context(), due[0], breakglass.DeliveryOutcome{Dead: true, Attempts: 10, LastError: "410"}))
 
 	copied := filepath.Join(t.TempDir(), "copy.db")
 	code, stdout, stderr := command("backup", "--config", file, copied)
@@ -165,7 +169,9 @@ func TestDropForgetsTheDeliveriesOfRemovedSinksAlone(t *testing.T) {
 			return tx.Append(entry, nil, []string{"siem", "old"})
 		}))
 	}
-	require.NoError(t, st.SettleDelivery(t.Context(), 1, "old", breakglass.DeliveryOutcome{Dead: true, Attempts: 10, LastError: "410"}))
+	due, _, err := st.DueDeliveries(t.Context(), "old", time.Now(), 1)
+	require.NoError(t, err)
+	require.NoError(t, st.SettleDelivery(t.Context(), due[0], breakglass.DeliveryOutcome{Dead: true, Attempts: 10, LastError: "410"}))
 	require.NoError(t, st.Close())
 
 	code, _, stderr := command("deliveries", "drop", "--config", file, "--sink", "siem")

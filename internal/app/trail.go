@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"breakglass/internal/breakglass"
@@ -16,6 +17,8 @@ const (
 	maxTrailEntries = 20_000
 	// trailTimeout bounds how long a start waits for it.
 	trailTimeout = 5 * time.Second
+	// trailAgain is how long after a first look a second one follows.
+	trailAgain = 500 * time.Millisecond
 )
 
 // trailFault is an event that the audit trail doesn't explain.
@@ -50,6 +53,25 @@ func compareTrail(ctx context.Context, store breakglass.Store, journal breakglas
 		}
 	}
 	return faults, nil
+}
+
+// confirmTrail compares again until what it finds is the same twice. Other
+// servers may be at work on the same store, and its listings may lag behind.
+func confirmTrail(ctx context.Context, store breakglass.Store, journal breakglass.Journal, now func() time.Time) ([]trailFault, error) {
+	last, err := compareTrail(ctx, store, journal, now())
+	for err == nil && len(last) > 0 {
+		select {
+		case <-time.After(trailAgain):
+		case <-ctx.Done():
+			return last, nil
+		}
+		var again []trailFault
+		if again, err = compareTrail(ctx, store, journal, now()); slices.Equal(last, again) {
+			return again, err
+		}
+		last = again
+	}
+	return last, err
 }
 
 // entriesSince returns the entries of a type by event.
@@ -106,7 +128,7 @@ const maxFaultsLogged = 10
 func (a *App) checkTrail(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, trailTimeout)
 	defer cancel()
-	faults, err := compareTrail(ctx, a.store, a.store, a.opts.Now())
+	faults, err := confirmTrail(ctx, a.store, a.store, a.opts.Now)
 	if err != nil {
 		return fmt.Errorf("compare the newest events with the audit trail: %w", err)
 	}

@@ -52,17 +52,6 @@ type Limits struct {
 	ConnectionsPerAddress int `yaml:"connections_per_address"`
 }
 
-// Store says where events and the audit trail are kept.
-type Store struct {
-	Driver string `yaml:"driver"` // sqlite
-	SQLite SQLite `yaml:"sqlite"`
-}
-
-// SQLite configures the embedded store.
-type SQLite struct {
-	Path string `yaml:"path"`
-}
-
 // Auth says who can call.
 type Auth struct {
 	Tokens []authn.Token `yaml:"tokens"`
@@ -113,7 +102,7 @@ type Log struct {
 func Default() Config {
 	return Config{
 		Listen: "127.0.0.1:8080",
-		Store:  Store{Driver: "sqlite", SQLite: SQLite{Path: "breakglass.db"}},
+		Store:  Store{Driver: DriverSQLite, SQLite: SQLite{Path: "breakglass.db"}},
 		STS:    STS{Issuer: "aws"},
 		Log:    Log{Level: "info", Format: "json"},
 	}

@@ -5,6 +5,7 @@ package storetest
 
 import (
 	"context"
+	"io"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"breakglass/internal/audit"
 	"breakglass/internal/breakglass"
+	"breakglass/internal/store/transfer"
 )
 
 // Store is an engine as the server sees it.
@@ -25,9 +27,11 @@ type Store interface {
 // Queue is the part of a store that the dispatcher of notifications uses.
 type Queue interface {
 	DueDeliveries(ctx context.Context, sink string, now time.Time, limit int) (due []breakglass.Delivery, next time.Time, err error)
-	SettleDelivery(ctx context.Context, seq int64, sink string, o breakglass.DeliveryOutcome) error
+	ClaimDelivery(ctx context.Context, d breakglass.Delivery, now, until time.Time) error
+	SettleDelivery(ctx context.Context, d breakglass.Delivery, o breakglass.DeliveryOutcome) error
 	DeliveryCounts(ctx context.Context) (map[string]breakglass.DeliveryCount, error)
 	RetryDead(ctx context.Context, sink string) (int, error)
+	DropDeliveries(ctx context.Context, sink string) (int, error)
 }
 
 // Engine is an open, empty store and what else it can do. A case that needs
@@ -41,7 +45,14 @@ type Engine struct {
 	Crash func(t *testing.T) Store
 	// Replica opens a second handle on the same data, used beside the first.
 	Replica func(t *testing.T) Store
-	// StaleLists says that Events, ActiveByExpiry and DeliveryCounts may lag
+	// Dump writes everything that is in the store.
+	Dump func(t *testing.T, out io.Writer) (transfer.Header, error)
+	// Restore fills an empty store of the same kind with an export and opens it.
+	Restore func(t *testing.T, in io.Reader) (Engine, error)
+	// Shared says that several servers work on the same data, and share what is
+	// to be done by claims.
+	Shared bool
+	// StaleLists says that Events may lag
 	// behind commits, as queries of a DynamoDB index do.
 	StaleLists bool
 }
@@ -92,6 +103,7 @@ func cases() []testCase {
 		{name: "ACursorIsStableUnderInserts", run: testCursorStable},
 		{name: "StatusIsDerivedAtTheMicrosecond", run: testBoundary},
 		{name: "ActiveEventsComeByExpiry", run: testByExpiry},
+		{name: "AnExpiryIsRecordedByOneServerAtATime", run: testClaimExpiry},
 		{name: "AnIdempotencyKeyIsKeptPerCaller", run: testIdempotency},
 		{name: "OneKeyMakesOneEventUnderContention", run: testIdempotencyRace},
 		{name: "OldIdempotencyKeysAreForgotten", run: testPurge},
@@ -105,6 +117,11 @@ func cases() []testCase {
 		{name: "DeliveriesAreRescheduledInOrder", run: testReschedule},
 		{name: "DeadDeliveriesAreKeptAndRetried", run: testDead},
 		{name: "DeliveriesAreCounted", run: testDeliveryCounts},
+		{name: "DeliveriesOfOneSinkCanBeDropped", run: testDrop},
+		{name: "AClaimedDeliveryIsSomebodyElses", run: testClaims},
+		{name: "AnExportMovesEverything", run: testTransfer},
+		{name: "AnEmptyStoreCanBeMoved", run: testTransferOfNothing},
+		{name: "ADamagedExportIsRefused", run: testTransferDamaged},
 		{name: "EverythingIsThereAfterReopening", run: testReopen, closes: true},
 		{name: "EverythingAcknowledgedIsThereAfterACrash", run: testCrash},
 	}
