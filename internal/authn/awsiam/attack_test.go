@@ -283,6 +283,7 @@ func duplicates(w *world, alice, oncall testenv.AWSKeys) {
 		"an unknown header":     replace("host;", "host;x-amz-user-agent;"),
 		"a line break":          replace(", SignedHeaders", ",\r\n SignedHeaders"),
 		"a second header":       func(p *awsiam.Proof) { p.SecurityToken = "x\r\nX-Breakglass-Nonce: " + p.Nonce },
+		"something before":      func(p *awsiam.Proof) { p.Authorization = "Bearer x, " + p.Authorization },
 		"white space":           replace(", Signature", ",  Signature"),
 		"a query":               replace("/sts/aws4_request", "/sts/aws4_request?X-Amz-Credential="+oncall.AccessKeyID),
 	} {

@@ -20,6 +20,10 @@ func TestANonceLivesAMinuteAndNoLonger(t *testing.T) {
 		assert.Equal(t, ok, checkNonce(keys, n, made.Add(after)) == nil, after)
 	}
 	assert.NotEqual(t, n, newNonce(keys, made))
+	for _, last := range "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_" {
+		twin := n[:len(n)-1] + string(last)
+		assert.Equal(t, twin == n, checkNonce(keys, twin, made) == nil, "a second text of one nonce would be a second use")
+	}
 	// A session token's MAC is worth nothing here, nor the other way round.
 	require.ErrorIs(t, checkNonce(testKeys(), n, made), errNonce)
 }

@@ -55,6 +55,7 @@ func TestLoginsUnderWayAreBounded(t *testing.T) {
 		<-arrived
 	}
 	w.refused(w.login, sign(t, alice, w.honest()), breakglass.CodeUnavailable, "another way in")
+	assert.Len(t, w.sts.Seen(), awsiam.MaxAsking)
 	close(hang)
 	for range awsiam.MaxAsking {
 		assert.Error(t, <-done)
