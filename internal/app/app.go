@@ -88,10 +88,11 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	a.metrics.registry.MustRegister(&storeGauges{store: a.store, now: opts.Now, log: opts.Log})
 	a.rules = newRules(cfg, opts.Log, a.metrics)
 
-	auth, err := authn.New(cfg.Auth.Tokens, cfg.RoleMembers())
+	static, err := authn.NewAt(cfg.Auth.Tokens, cfg.RoleMembers(), opts.Now)
 	if err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
+	auth := authn.NewChain(static, authn.Ways{})
 	sinks, err := a.newSinks(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("notify: %w", err)

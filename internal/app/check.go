@@ -42,9 +42,6 @@ func Check(path string) (warnings []string, err error) {
 			errs = append(errs, fmt.Errorf("%s: tls: %w", path, err))
 		}
 	}
-	if _, err := authn.New(cfg.Auth.Tokens, cfg.RoleMembers()); err != nil {
-		errs = append(errs, fmt.Errorf("%s: auth: %w", path, err))
-	}
 	sinks, err := notify.Build(context.Background(), cfg.Notify.Sinks, notify.Deps{
 		Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		AWS: func(_ context.Context, region string) (aws.Config, error) { return aws.Config{Region: region}, nil },

@@ -65,6 +65,7 @@ type Roles struct {
 	Reviewer authn.Members `yaml:"reviewer"`
 	Auditor  authn.Members `yaml:"auditor"`
 	Delegate authn.Members `yaml:"delegate"`
+	Admin    authn.Members `yaml:"admin"`
 }
 
 // Profile is an AWS role that can be invoked.
