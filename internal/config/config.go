@@ -4,6 +4,8 @@ package config
 
 import (
 	"breakglass/internal/authn"
+	"breakglass/internal/authn/awsiam"
+	"breakglass/internal/authn/session"
 	"breakglass/internal/notify"
 	"breakglass/internal/yamlfile"
 )
@@ -58,6 +60,11 @@ type SQLite struct {
 // Auth says who can call.
 type Auth struct {
 	Tokens []authn.Token `yaml:"tokens"`
+	// AWS lets callers in who prove an AWS identity; absent: nobody.
+	AWS *awsiam.Config `yaml:"aws"`
+	// SessionKeys sign the sessions of those who logged in: the first one signs,
+	// all are accepted. Every replica has the same ones.
+	SessionKeys []session.KeySource `yaml:"session_keys"`
 }
 
 // Roles says who has which role.

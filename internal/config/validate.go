@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"breakglass/internal/authn"
+	"breakglass/internal/authn/session"
 	"breakglass/internal/breakglass"
 	"breakglass/internal/yamlfile"
 )
@@ -110,10 +111,21 @@ func (c Config) validateStore(v *validator) {
 }
 
 func (c Config) validateAuth(v *validator) {
-	v.require(len(c.Auth.Tokens) > 0, "auth.tokens", "needs at least one token: nobody could call the server")
+	v.require(len(c.Auth.Tokens) > 0 || c.Auth.AWS != nil, "auth.tokens", "needs at least one token: nobody could call the server")
 	for _, p := range authn.Check(c.Auth.Tokens, c.RoleMembers()) {
 		v.add(p.Path, "%s", p.Message)
 	}
+	for _, p := range session.Validate(c.Auth.SessionKeys) {
+		v.add("auth.session_keys"+p.Path, "%s", p.Message)
+	}
+	if c.Auth.AWS == nil {
+		return
+	}
+	for _, p := range c.Auth.AWS.Validate() {
+		v.add("auth.aws."+p.Path, "%s", p.Message)
+	}
+	v.require(len(c.Auth.SessionKeys) > 0 || c.Store.Driver == "sqlite", "auth.aws",
+		"needs auth.session_keys with the store %q: other replicas have to accept the sessions", c.Store.Driver)
 }
 
 // RoleMembers is the configuration of roles by role.

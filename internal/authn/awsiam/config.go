@@ -171,7 +171,7 @@ func (v *validator) rule(path string, r Rule) {
 	}
 	v.nameFrom(path, r)
 	for i, g := range r.Groups {
-		v.name(fmt.Sprintf("%s.groups[%d]", path, i), g)
+		v.group(fmt.Sprintf("%s.groups[%d]", path, i), g)
 	}
 }
 
@@ -192,9 +192,14 @@ func (v *validator) nameFrom(path string, r Rule) {
 }
 
 func (v *validator) name(path, name string) {
-	problem := breakglass.CheckName(name)
+	problem := breakglass.CheckPersonName(name)
 	v.require(problem == "", path, "%s", problem)
-	v.require(!strings.HasPrefix(name, ":"), path, "names that begin with a colon are the server's own")
+	v.require(!strings.HasPrefix(name, ":") && name != "*", path, "must not begin with a colon, as the server's own names do, and not be *")
+}
+
+func (v *validator) group(path, name string) {
+	_, problem := breakglass.CanonicalGroup(name)
+	v.require(problem == "", path, "%s", problem)
 }
 
 // repeated finds rules that can never decide, because an earlier one does.

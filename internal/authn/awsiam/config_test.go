@@ -38,7 +38,7 @@ func TestEveryFaultOfTheConfigurationIsNamedAtOnce(t *testing.T) {
 		"rules[0].permission_set: \"Eng*\"":          rule(awsiam.Rule{PermissionSet: "Eng*", Name: "x"}),
 		"rules[0].user: \"a*\"":                      rule(awsiam.Rule{User: "a*", Name: "x"}),
 		"rules[0]: needs exactly one of name":        rule(awsiam.Rule{Role: "A"}),
-		"rules[0].name: names that begin with a":     rule(awsiam.Rule{Role: "A", Name: ":login"}),
+		"rules[0].name: must not begin with a":       rule(awsiam.Rule{Role: "A", Name: ":login"}),
 		"rules[0].name: must not contain control":    rule(awsiam.Rule{Role: "A", Name: "a\u202eb"}),
 		"rules[0].name_from: must be session_name":   rule(awsiam.Rule{PermissionSet: "A", NameFrom: "user_id"}),
 		"rules[0].name_from: whoever may assume":     rule(awsiam.Rule{Role: "A", NameFrom: "session_name"}),

@@ -7,7 +7,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"breakglass/internal/authn"
 	"breakglass/internal/authn/session"
+	"breakglass/internal/breakglass"
 )
 
 func testKeys() *session.Keys { return session.Random() }
@@ -71,15 +73,21 @@ func TestEachRegionHasItsHostAndPartition(t *testing.T) {
 func TestASessionEndsWithItsRule(t *testing.T) {
 	arn := "arn:aws:sts::123456789012:assumed-role/OnCall/i-1"
 	now := time.Now().Truncate(time.Second)
-	s := session.Session{Name: "oncall", Via: Via, Subject: arn, Server: "here", Issued: now, Expires: now.Add(time.Hour)}
-	with := func(r Rule) *Login {
-		return &Login{cfg: Config{ServerNames: []string{"here"}, Rules: []Rule{r}}}
+	keys := testKeys()
+	made := session.Session{Name: "oncall", Via: "aws", Subject: arn, Server: "here", Issued: now, Expires: now.Add(time.Hour)}
+	rule := Rule{Account: "123456789012", Role: "OnCall", Name: "OnCall", Groups: []string{"new"}}
+	verify := func(r Rule, s session.Session, after time.Duration) (authn.Identity, error) {
+		token, err := keys.Token(s)
+		require.NoError(t, err)
+		l := &Login{cfg: Config{ServerNames: []string{"here"}, Rules: []Rule{r}}, deps: Deps{Keys: keys, Now: func() time.Time { return now.Add(after) }}}
+		return l.Verify(nil, token)
 	}
-	rule := Rule{Account: "123456789012", Role: "OnCall", Name: "oncall", Groups: []string{"new"}}
-	name, groups, ok := with(rule).Principal(s)
-	assert.True(t, ok)
-	assert.Equal(t, "oncall", name)
-	assert.Equal(t, []string{"new"}, groups, "groups are those of today")
+	id, err := verify(rule, made, 59*time.Minute)
+	require.NoError(t, err)
+	assert.Equal(t, authn.Identity{Name: "oncall", Groups: []string{"new"}, Via: breakglass.Via{Method: breakglass.MethodAWS, Source: arn}}, id,
+		"groups are those of today")
+	_, err = verify(rule, made, time.Hour)
+	require.ErrorContains(t, err, "This login ended at")
 	for why, change := range map[string]func(*Rule, *session.Session){
 		"another name":    func(r *Rule, _ *session.Session) { r.Name = "somebody-else" },
 		"another account": func(r *Rule, _ *session.Session) { r.Account = "999988887777" },
@@ -89,9 +97,26 @@ func TestASessionEndsWithItsRule(t *testing.T) {
 		"too long a life": func(_ *Rule, s *session.Session) { s.Expires = s.Issued.Add(13 * time.Hour) },
 		"no ARN":          func(_ *Rule, s *session.Session) { s.Subject = "" },
 	} {
-		r, old := rule, s
-		change(&r, &old)
-		_, _, ok := with(r).Principal(old)
-		assert.False(t, ok, why)
+		r, s := rule, made
+		change(&r, &s)
+		_, err := verify(r, s, 0)
+		require.ErrorIs(t, err, authn.ErrInvalidCredentials, why)
 	}
+	l := &Login{deps: Deps{Keys: keys, Now: time.Now}}
+	for _, token := range []string{"", session.Prefix + "x", session.Prefix + "x.y"} {
+		_, err := l.Verify(nil, token)
+		require.ErrorIs(t, err, authn.ErrInvalidCredentials)
+	}
+}
+
+// One person has one name, however the identity provider spells it.
+func TestNamesAreCanonicalAndLookAlikesAreRefused(t *testing.T) {
+	rules := []Rule{{Account: "123456789012", PermissionSet: "Engineer", NameFrom: SessionName, NameSuffix: "@Example.com"}}
+	id := Identity{Account: "123456789012", Role: "AWSReservedSSO_Engineer_0123456789abcdef", Session: "ALICE"}
+	name, _, ok := resolve(rules, id)
+	assert.True(t, ok)
+	assert.Equal(t, "alice@example.com", name)
+	rules[0].NameSuffix = "\u0430" // Cyrillic
+	_, _, ok = resolve(rules, id)
+	assert.False(t, ok)
 }

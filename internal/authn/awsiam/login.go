@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"time"
 
+	"breakglass/internal/authn"
 	"breakglass/internal/authn/session"
 	"breakglass/internal/breakglass"
 )
-
-// Via names this way in.
-const Via = "aws"
 
 // Deps are what a Login works with. All but Log and Timeout are required.
 type Deps struct {
@@ -24,6 +23,8 @@ type Deps struct {
 	// Timeout of one question to STS; zero means DefaultTimeout.
 	Timeout time.Duration
 }
+
+var _ authn.Verifier = (*Login)(nil)
 
 // Login is the way in for AWS identities. It is safe for concurrent use.
 type Login struct {
@@ -101,7 +102,7 @@ func (l *Login) Login(ctx context.Context, p Proof) (Session, error) {
 		return Session{}, breakglass.AsError(err)
 	}
 	if !first {
-		return Session{}, unauthenticated(errReplayed, "This nonce was used before. Ask for a new challenge, and sign that.")
+		return Session{}, refuse(errReplayed, "This nonce was used before. Ask for a new challenge, and sign that.")
 	}
 	return l.session(name, groups, id, s.server, now)
 }
@@ -111,19 +112,19 @@ var errReplayed = errors.New("the nonce was used before")
 // check is what can be said without STS.
 func (l *Login) check(s signed, now time.Time) error {
 	if !slices.Contains(l.cfg.ServerNames, s.server) {
-		return unauthenticated(errors.New("signed for another server"),
+		return refuse(errors.New("signed for another server"),
 			"The login was signed for another server than this one: "+quoted(s.server)+" is not among its names (auth.aws.server_names).")
 	}
 	if err := checkNonce(l.deps.Keys, s.nonce, now); err != nil {
-		return unauthenticated(err, "This server doesn't know the nonce, or it is older than a minute. Ask for a new challenge, and sign that.")
+		return refuse(err, "This server doesn't know the nonce, or it is older than a minute. Ask for a new challenge, and sign that.")
 	}
 	if skew := now.Sub(s.at); skew > MaxSkew || skew < -MaxSkew {
-		return unauthenticated(errors.New("the signature is too old or from the future"),
+		return refuse(errors.New("the signature is too old or from the future"),
 			fmt.Sprintf("The request was signed at %s, and it is %s here: more than %s apart. Set the clock of the machine that signs.",
 				s.at.Format(time.RFC3339), now.UTC().Format(time.RFC3339), MaxSkew))
 	}
 	if !slices.Contains(l.cfg.Regions, s.region) {
-		return unauthenticated(errors.New("signed for another Region"),
+		return refuse(errors.New("signed for another Region"),
 			fmt.Sprintf("The request was signed for STS in %s, and this server asks only %s.", quoted(s.region), quoted(l.cfg.Regions...)))
 	}
 	return nil
@@ -134,7 +135,7 @@ func (l *Login) refused(ctx context.Context, id Identity, err error) error {
 	var no *refusedError
 	switch {
 	case errors.As(err, &no):
-		return unauthenticated(err, "AWS STS doesn't take the signature ("+no.code+"). Are the AWS credentials still valid, and is the machine's clock right?")
+		return refuse(err, "AWS STS doesn't take the signature ("+no.code+"). Are the AWS credentials still valid, and is the machine's clock right?")
 	case errors.Is(err, errUnsupported):
 		return unknown(id.ARN)
 	}
@@ -148,15 +149,32 @@ func (l *Login) session(name string, groups []string, id Identity, server string
 	issued := now.UTC().Truncate(time.Second)
 	s := Session{Name: name, Groups: groups, Identity: id, Expires: issued.Add(l.cfg.sessionFor())}
 	var err error
-	s.Token, err = l.deps.Keys.Token(session.Session{Name: name, Via: Via, Subject: id.ARN, Server: server, Issued: issued, Expires: s.Expires})
+	s.Token, err = l.deps.Keys.Token(session.Session{Name: name, Via: string(breakglass.MethodAWS), Subject: id.ARN, Server: server, Issued: issued, Expires: s.Expires})
 	return s, err
 }
 
-// Principal returns the caller of a session: the name and groups that the rules
-// give to the identity now. A rule that was removed, or gives another name,
-// ends the sessions that it had made.
-func (l *Login) Principal(s session.Session) (name string, groups []string, ok bool) {
-	if s.Via != Via || !slices.Contains(l.cfg.ServerNames, s.Server) || s.Expires.Sub(s.Issued) > MaxSession {
+// Verify implements authn.Verifier for the tokens of sessions. The name and
+// groups are those that the rules give to the identity now: a rule that was
+// removed, or gives another name, ends the sessions that it had made.
+func (l *Login) Verify(_ *http.Request, token string) (authn.Identity, error) {
+	s, err := l.deps.Keys.Read(token, l.deps.Now())
+	switch {
+	case errors.Is(err, session.ErrExpired):
+		return authn.Identity{}, authn.InvalidBecause("This login ended at "+s.Expires.Format(time.RFC3339)+". Log in again.", err)
+	case err != nil:
+		return authn.Identity{}, authn.Invalid(err)
+	}
+	name, groups, ok := l.current(s)
+	if !ok {
+		return authn.Identity{}, authn.InvalidBecause("The rules that this login was made by have changed. Log in again.", errChanged)
+	}
+	return authn.Identity{Name: name, Groups: groups, Via: breakglass.Via{Method: breakglass.MethodAWS, Source: s.Subject}}, nil
+}
+
+var errChanged = errors.New("no rule gives this name to the identity any more")
+
+func (l *Login) current(s session.Session) (name string, groups []string, ok bool) {
+	if s.Via != string(breakglass.MethodAWS) || !slices.Contains(l.cfg.ServerNames, s.Server) || s.Expires.Sub(s.Issued) > MaxSession {
 		return "", nil, false
 	}
 	id, err := parseARN(s.Subject)
@@ -167,13 +185,11 @@ func (l *Login) Principal(s session.Session) (name string, groups []string, ok b
 	return name, groups, ok && name == s.Name
 }
 
-func unauthenticated(cause error, message string) error {
-	return &breakglass.Error{Code: breakglass.CodeUnauthenticated, Message: message, Cause: cause}
-}
+func refuse(cause error, message string) error { return authn.InvalidBecause(message, cause) }
 
 func unavailable(cause error) error {
-	return &breakglass.Error{Code: breakglass.CodeUnavailable, Temporary: true, RetryAfter: 5 * time.Second, Cause: cause,
-		Message: "AWS STS can't be asked right now who signed, so logging in with an AWS identity doesn't work at the moment. Try again, or use another way in."}
+	return authn.Unavailable("AWS STS can't be asked right now who signed, so logging in with an AWS identity doesn't work at the moment. "+
+		"Try again, or use another way in.", 5*time.Second, cause)
 }
 
 // unknown tells the caller, who has proved to be just that, how AWS sees them.

@@ -4,9 +4,9 @@ import (
 	"breakglass/internal/breakglass"
 )
 
-// resolve returns the name and groups that the first matching rule gives to an
-// identity; ok is false when no rule does, or when the name it gives can't be
-// one. The account is part of every comparison: role names are chosen by whoever
+// resolve returns the canonical name and the groups that the first matching rule
+// gives to an identity; ok is false when no rule does, or when the name it gives
+// can't be one. The account is part of every comparison: role names are chosen by whoever
 // runs an account.
 func resolve(rules []Rule, id Identity) (name string, groups []string, ok bool) {
 	for _, r := range rules {
@@ -17,7 +17,8 @@ func resolve(rules []Rule, id Identity) (name string, groups []string, ok bool) 
 		if r.NameFrom == SessionName {
 			name = id.Session + r.NameSuffix
 		}
-		return name, r.Groups, breakglass.CheckName(name) == ""
+		name, problem := breakglass.CanonicalName(name)
+		return name, r.Groups, problem == ""
 	}
 	return "", nil, false
 }

@@ -8,15 +8,15 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"breakglass/internal/authn"
 )
 
-// Prefix begins every session token, so that it can be told from other bearer
-// tokens without trying it.
-const Prefix = "bgs_"
-
-// MaxToken is the longest token that is made or read, in bytes. Servers and
-// proxies take headers of that size.
-const MaxToken = 4096
+// Prefix begins every session token, and MaxToken is the longest, in bytes.
+const (
+	Prefix   = authn.SessionPrefix
+	MaxToken = authn.MaxToken
+)
 
 const purpose = "session/1"
 
