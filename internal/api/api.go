@@ -22,6 +22,8 @@ const DefaultRequestTimeout = 20 * time.Second
 type Config struct {
 	Service       *breakglass.Service
 	Authenticator authn.Authenticator
+	// AWSLogin is nil where nobody logs in with an AWS identity.
+	AWSLogin AWSLogin
 	// Ready reports what the server needs in order to work; nil means nothing.
 	Ready func(ctx context.Context) []Check
 	// Metrics collects and serves metrics; nil means that there are none.
@@ -86,6 +88,7 @@ func New(cfg Config) (*Handler, error) {
 		return nil, err
 	}
 	main := append(h.calls(), h.operations()...)
+	main = append(main, h.logins()...)
 	if !cfg.AdminListener {
 		main = append(main, h.metricsEndpoint()...)
 	}

@@ -74,6 +74,7 @@ type options struct {
 	requestTimeout time.Duration
 	dir            string
 	quiet          bool // log nothing below Info
+	awsLogin       api.AWSLogin
 }
 
 func start(t testing.TB, opts options) *server {
@@ -95,6 +96,7 @@ func start(t testing.TB, opts options) *server {
 	registry := prometheus.NewRegistry()
 	s.handler, err = api.New(api.Config{
 		Service: s.service, Authenticator: s.auth, Spec: spec.OpenAPI(), Log: log, Metrics: registry,
+		AWSLogin:      opts.awsLogin,
 		AdminListener: opts.adminListener, RequestTimeout: opts.requestTimeout,
 		Version: api.Version{Version: "test", Commit: "unknown", Go: "go"},
 		Ready: func(context.Context) []api.Check {

@@ -18,7 +18,7 @@ import (
 
 // schemathesisConfig: a request that openapi.yaml allows is accepted, except
 // where that rests on what the server knows: cursors and positions in the
-// trail, and keys used before.
+// trail, keys used before, and nonces.
 const schemathesisConfig = `
 [auth.openapi.bearer]
 bearer = "${BREAKGLASS_TEST_TOKEN}"
@@ -34,6 +34,10 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "422"]
 [[operations]]
 include-name = "POST /v1/breakglass"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "404", "409", "422"]
+
+[[operations]]
+include-name = "POST /v1/login/aws"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "422"]
 `
 
 // TestSchemathesisFindsNothing fuzzes the running server from openapi.yaml,
@@ -44,7 +48,7 @@ func TestSchemathesisFindsNothing(t *testing.T) {
 		t.Skip("takes up to two minutes")
 	}
 	tool := testenv.Tool(t, "schemathesis")
-	s := start(t, options{profiles: []string{"prod", "staging"}}) // those have no rate limits
+	s := start(t, options{profiles: []string{"prod", "staging"}, awsLogin: newAWS(t)}) // those have no rate limits
 	// A poll of a minute shows nothing that a short one doesn't.
 	hasty := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Has("wait") {

@@ -42,6 +42,9 @@ func Check(path string) (warnings []string, err error) {
 			errs = append(errs, fmt.Errorf("%s: tls: %w", path, err))
 		}
 	}
+	if _, err := sessionKeys(cfg.Auth); err != nil {
+		errs = append(errs, fmt.Errorf("%s: %w", path, err))
+	}
 	sinks, err := notify.Build(context.Background(), cfg.Notify.Sinks, notify.Deps{
 		Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		AWS: func(_ context.Context, region string) (aws.Config, error) { return aws.Config{Region: region}, nil },
@@ -61,6 +64,9 @@ func warn(cfg config.Config) []string {
 	}
 	if cfg.RateLimitFile == "" {
 		w = append(w, "rate_limit_file is absent: nothing bounds how often the glass is broken")
+	}
+	if cfg.Auth.AWS != nil && len(cfg.Auth.SessionKeys) == 0 {
+		w = append(w, "auth.session_keys is empty: logins end when the server restarts, and no other replica accepts them")
 	}
 	holders := func(m authn.Members) int { return len(m.Users) + len(m.Groups) }
 	if holders(cfg.Roles.Reviewer)+holders(cfg.Roles.Auditor) == 0 {
