@@ -74,6 +74,7 @@ type options struct {
 	requestTimeout time.Duration
 	dir            string
 	quiet          bool // log nothing below Info
+	login          []api.LoginOIDC
 }
 
 func start(t testing.TB, opts options) *server {
@@ -94,7 +95,7 @@ func start(t testing.TB, opts options) *server {
 	s.service = newService(t, s, opts, log)
 	registry := prometheus.NewRegistry()
 	s.handler, err = api.New(api.Config{
-		Service: s.service, Authenticator: s.auth, Spec: spec.OpenAPI(), Log: log, Metrics: registry,
+		Service: s.service, Authenticator: s.auth, Spec: spec.OpenAPI(), Log: log, Metrics: registry, LoginOIDC: opts.login,
 		AdminListener: opts.adminListener, RequestTimeout: opts.requestTimeout,
 		Version: api.Version{Version: "test", Commit: "unknown", Go: "go"},
 		Ready: func(context.Context) []api.Check {

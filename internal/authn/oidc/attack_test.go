@@ -215,7 +215,10 @@ func TestAttackKidThatIsNoName(t *testing.T) {
 		`"` + strings.Repeat("k", maxKid+1) + `"`} {
 		w.refused(t, sign(t, otherRSAKey(), `{"alg":"RS256","kid":`+kid+`}`, w.claimsWith(nil)))
 	}
+	asked := w.issuer.count()
+	w.clock.advance(retryEvery)
 	w.refused(t, sign(t, rsaKey(), `{"alg":"RS256","kid":"`+strings.Repeat("k", maxKid+1)+`"}`, w.claimsWith(nil)))
+	assert.Equal(t, asked, w.issuer.count(), "no issuer is asked for such a key")
 	w.refused(t, sign(t, rsaKey(), `{"alg":"RS256","Kid":"one","kid":"two"}`, w.claimsWith(nil)))
 }
 

@@ -74,9 +74,9 @@ func (i *testIssuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	var answer any
 	switch r.URL.Path {
-	case "/.well-known/openid-configuration":
+	case "/.well-known/openid-configuration", "/moved":
 		i.asked++
-		if i.redirect != "" {
+		if i.redirect != "" && r.URL.Path != i.redirect {
 			http.Redirect(w, r, i.redirect, http.StatusFound)
 			return
 		}

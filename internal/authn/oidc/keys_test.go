@@ -4,10 +4,12 @@ import (
 	"crypto"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -84,10 +86,10 @@ func TestAnIssuerThatHangsHoldsNobodyForLong(t *testing.T) {
 func TestWhatAnIssuerMustNotAnswer(t *testing.T) {
 	for name, change := range map[string]func(*testIssuer){
 		"another issuer":        func(i *testIssuer) { i.iss = "https://login.example.com" },
-		"keys without TLS":      func(i *testIssuer) { i.jwksURI = "http://keys.example.com/keys" },
+		"keys without TLS":      func(i *testIssuer) { i.jwksURI = strings.Replace(i.URL, "127.0.0.1", "0.0.0.0", 1) + "/keys" },
 		"keys in a file":        func(i *testIssuer) { i.jwksURI = "file:///etc/passwd" },
 		"no place for the keys": func(i *testIssuer) { i.jwksURI = "/keys" },
-		"a redirect":            func(i *testIssuer) { i.redirect = "/elsewhere" },
+		"a redirect":            func(i *testIssuer) { i.redirect = "/moved" },
 		"more than fits":        func(i *testIssuer) { i.padding = maxDocument },
 		"no keys":               func(i *testIssuer) { i.keys = nil },
 		"keys that are too short": func(i *testIssuer) {
@@ -101,5 +103,20 @@ func TestWhatAnIssuerMustNotAnswer(t *testing.T) {
 			_, err := w.Token(t.Context(), w.token(t, nil))
 			assert.Equal(t, breakglass.CodeUnavailable, breakglass.AsError(err).Code)
 		})
+	}
+}
+
+func TestOnlyPublicSigningKeysAreTaken(t *testing.T) {
+	public, err := jose.JSONWebKey{Key: rsaKey().Public(), KeyID: "public"}.MarshalJSON()
+	require.NoError(t, err)
+	private, err := jose.JSONWebKey{Key: otherRSAKey(), KeyID: "private"}.MarshalJSON()
+	require.NoError(t, err)
+	keys, err := parseKeys([]byte(`{"keys":[{"kty":"oct","kid":"oct","k":"c2VjcmV0"},` + string(private) + `,` + string(public) + `]}`))
+	require.NoError(t, err)
+	require.Len(t, keys, 1)
+	assert.Equal(t, "public", keys[0].KeyID)
+	for _, bad := range []string{"", "null", "[]", `{"keys":[]}`, `{"keys":7}`, `{"keys":[` + string(private) + `]}`, "{\"keys\":[" + strings.Repeat(string(public)+",", maxKeys) + string(public) + "]}"} {
+		_, err := parseKeys([]byte(bad))
+		assert.Error(t, err, "%.40s", bad)
 	}
 }
