@@ -51,10 +51,10 @@ func (p *Provider) Code(ctx context.Context, visit func(address string)) (Tokens
 	verifier, nonce := random(), random()
 	challenge := sha256.Sum256([]byte(verifier))
 	redirect := "http://" + w.host + callback
-	visit(withQuery(authorization, url.Values{
+	visit(withQuery(authorization, p.offline(url.Values{
 		"response_type": {"code"}, "client_id": {p.cfg.ClientID}, "redirect_uri": {redirect}, "scope": {p.scope()}, "state": {w.state}, "nonce": {nonce},
 		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "code_challenge_method": {"S256"},
-	}))
+	})))
 	select {
 	case <-ctx.Done():
 		return Tokens{}, gaveUp(ctx)

@@ -44,7 +44,7 @@ func (p *Provider) Device(ctx context.Context, tell func(Prompt), wait func(cont
 		return Tokens{}, err
 	}
 	var d deviceAnswer
-	status, err := p.post(ctx, endpoint, url.Values{"scope": {p.scope()}}, &d)
+	status, err := p.post(ctx, endpoint, p.offline(url.Values{"scope": {p.scope()}}), &d)
 	if err != nil {
 		return Tokens{}, err
 	}

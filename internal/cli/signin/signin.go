@@ -204,3 +204,12 @@ func (p *Provider) scope() string {
 	}
 	return strings.Join(scopes, " ")
 }
+
+// offline adds what a provider may want before it gives a refresh token: that
+// it asks the person (OpenID Connect Core 1.0, section 11).
+func (p *Provider) offline(form url.Values) url.Values {
+	if slices.Contains(p.cfg.Scopes, "offline_access") {
+		form.Set("prompt", "consent")
+	}
+	return form
+}
