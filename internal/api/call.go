@@ -149,7 +149,8 @@ func (c *call) log(e endpoint, took time.Duration) {
 	}
 	if c.failed != nil {
 		attrs = append(attrs, slog.String("code", string(c.failed.Code)))
-		if c.failed.Cause != nil && c.w.status >= http.StatusInternalServerError {
+		// Of a refused login too: only the log says why.
+		if c.failed.Cause != nil && (c.w.status >= http.StatusInternalServerError || c.failed.Code == breakglass.CodeUnauthenticated) {
 			attrs = append(attrs, slog.String("cause", c.failed.Cause.Error()))
 		}
 	}

@@ -88,10 +88,15 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	a.metrics.registry.MustRegister(&storeGauges{store: a.store, now: opts.Now, log: opts.Log})
 	a.rules = newRules(cfg, opts.Log, a.metrics)
 
-	auth, err := authn.New(cfg.Auth.Tokens, cfg.RoleMembers())
+	static, err := authn.NewAt(cfg.Auth.Tokens, cfg.RoleMembers(), opts.Now)
 	if err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
+	jwt, err := a.newOIDC(ctx)
+	if err != nil {
+		return nil, err
+	}
+	auth := authn.NewChain(static, authn.Ways{JWT: jwt})
 	sinks, err := a.newSinks(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("notify: %w", err)
@@ -110,7 +115,7 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	}
 	a.handler, err = api.New(api.Config{
 		Service: a.service, Authenticator: auth, Ready: a.ready, Metrics: a.metrics.registry,
-		AdminListener: cfg.AdminListen != "", Spec: spec.OpenAPI(), Log: opts.Log,
+		LoginOIDC: loginOIDC(cfg), AdminListener: cfg.AdminListen != "", Spec: spec.OpenAPI(), Log: opts.Log,
 		Version: api.Version{Version: version.Version, Commit: version.Commit, Go: version.Go()},
 	})
 	return a, err

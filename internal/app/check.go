@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"breakglass/internal/authn"
+	"breakglass/internal/authn/oidc"
 	"breakglass/internal/config"
 	"breakglass/internal/notify"
 	"breakglass/internal/policy"
@@ -42,7 +43,7 @@ func Check(path string) (warnings []string, err error) {
 			errs = append(errs, fmt.Errorf("%s: tls: %w", path, err))
 		}
 	}
-	if _, err := authn.New(cfg.Auth.Tokens, cfg.RoleMembers()); err != nil {
+	if err := oidc.CheckFiles(cfg.Auth.OIDC); err != nil {
 		errs = append(errs, fmt.Errorf("%s: auth: %w", path, err))
 	}
 	sinks, err := notify.Build(context.Background(), cfg.Notify.Sinks, notify.Deps{
@@ -65,6 +66,7 @@ func warn(cfg config.Config) []string {
 	if cfg.RateLimitFile == "" {
 		w = append(w, "rate_limit_file is absent: nothing bounds how often the glass is broken")
 	}
+	w = append(w, oidc.Warnings(cfg.Auth.OIDC)...)
 	holders := func(m authn.Members) int { return len(m.Users) + len(m.Groups) }
 	if holders(cfg.Roles.Reviewer)+holders(cfg.Roles.Auditor) == 0 {
 		w = append(w, "roles has no reviewer and no auditor: nobody can read the audit trail")

@@ -118,7 +118,7 @@ func (s *Service) recordIssuance(ctx context.Context, caller Principal, id, requ
 		}
 		view := ev.At(now)
 		entry := entryFor(EntryCredentialsIssued, caller.Name, now, view.Event)
-		entry.Detail = issuanceDetail(ev, requestID, p, c)
+		entry.Detail = withCaller(caller, issuanceDetail(ev, requestID, p, c))
 		if view.Status != StatusActive {
 			withheld = ended(view)
 			entry.Event, entry.Reason = EntryCredentialsDenied, string(withheld.Code)

@@ -81,6 +81,7 @@ const (
 	DetailRequestedEvent   = "requested_event_id" // what a caller asked for who may not see it
 	DetailCounts           = "counts"             // of suppressed refusals, by code, profile, invoker and event
 	DetailSuppressed       = "suppressed"         // how many refusals this entry stands for beside itself
+	DetailAuthenticatedBy  = "authenticated_by"   // the actor's way in, as Via.String; not on entries of the server itself
 )
 
 // entryFor begins an entry about an event as it is after the change.
@@ -91,6 +92,19 @@ func entryFor(typ EntryType, actor string, now time.Time, e Event) LogEntry {
 		Status: e.Status, DurationSeconds: e.DurationSeconds, ExpiresAt: e.ExpiresAt,
 		ClosedBy: e.ClosedBy, ClosedReason: e.ClosedReason,
 	}
+}
+
+// withCaller adds to the detail of an entry how its actor was authenticated.
+func withCaller(caller Principal, detail map[string]string) map[string]string {
+	via := caller.Via.String()
+	if via == "" {
+		return detail
+	}
+	if detail == nil {
+		detail = map[string]string{}
+	}
+	detail[DetailAuthenticatedBy] = via
+	return detail
 }
 
 // Delivery is one notification on its way to one sink. It is committed

@@ -107,7 +107,7 @@ func (s *Service) Close(ctx context.Context, caller Principal, id, reason, reque
 		}
 		out = ev.At(now)
 		entry := entryFor(EntryClosed, caller.Name, now, ev)
-		entry.Detail = callDetail(ev, requestID)
+		entry.Detail = withCaller(caller, callDetail(ev, requestID))
 		return s.record(tx, entry, &ev)
 	})
 	if err != nil {

@@ -43,7 +43,7 @@ func (in Invocation) Validate() error {
 	add("justification", CheckJustification(in.Justification))
 	add("ticket", CheckTicket(in.Ticket))
 	if in.Invoker != "" {
-		add("invoker", CheckName(in.Invoker))
+		add("invoker", CheckPersonName(in.Invoker))
 	}
 	add("duration_seconds", CheckDuration(in.Duration))
 	if len(bad) > 0 {
@@ -113,6 +113,7 @@ var errDryRun = errors.New("dry run")
 func (s *Service) Invoke(ctx context.Context, caller Principal, in Invocation) (Invoked, error) {
 	in.Justification = strings.TrimSpace(in.Justification)
 	in.Ticket = strings.TrimSpace(in.Ticket)
+	in.Invoker = Canonical(in.Invoker)
 	out, err := s.invoke(ctx, caller, in)
 	if err != nil {
 		e := AsError(err)
@@ -340,12 +341,12 @@ func (s *Service) commit(tx Tx, caller Principal, in Invocation, ev Event, d dec
 		}
 	}
 	entry := entryFor(EntryInvoked, caller.Name, now, ev)
-	entry.Detail = d.detail(ev)
+	entry.Detail = withCaller(caller, d.detail(ev))
 	if err := s.record(tx, entry, &ev); err != nil || !ev.Escalated {
 		return err
 	}
 	alert := entryFor(EntryEscalated, caller.Name, now, ev)
-	alert.Detail = d.detail(ev)
+	alert.Detail = withCaller(caller, d.detail(ev))
 	alert.Detail[DetailUserCount] = strconv.Itoa(d.limit.Count)
 	alert.Detail[DetailThreshold] = strconv.Itoa(d.limit.Threshold)
 	return s.record(tx, alert, &ev)

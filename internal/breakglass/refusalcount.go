@@ -31,6 +31,7 @@ type refusalKey struct {
 	profile string // a configured profile, or empty
 	invoker string // somebody else, for whom a delegate asked
 	event   string // the event asked for or in the way
+	via     Via    // a second way in, perhaps in other hands, gets an entry of its own
 }
 
 // coarse is the key without what a caller can vary at will.
@@ -38,7 +39,7 @@ func (k refusalKey) coarse() refusalKey { return refusalKey{typ: k.typ, actor: k
 
 func (k refusalKey) String() string {
 	words := []string{string(k.code)}
-	for _, w := range []string{k.profile, k.invoker, k.event} {
+	for _, w := range []string{k.profile, k.invoker, k.event, k.via.String()} {
 		if w != "" {
 			words = append(words, w)
 		}

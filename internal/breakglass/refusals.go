@@ -24,6 +24,7 @@ const (
 // good form are kept: the trail is no place for ten megabytes of nonsense.
 func (s *Service) refusedEntry(caller Principal, in Invocation) LogEntry {
 	e := LogEntry{RequestID: in.RequestID, Invoker: caller.Name}
+	in.Invoker = Canonical(in.Invoker)
 	if in.Invoker != "" && in.Invoker != caller.Name && CheckName(in.Invoker) == "" {
 		// Nobody may put another's name on a refusal of his own.
 		if _, known := s.cfg.Directory.Lookup(in.Invoker); known && caller.Is(RoleDelegate) {
@@ -59,7 +60,7 @@ func (s *Service) recordRefusal(ctx context.Context, typ EntryType, caller Princ
 	if entry.EventID == "" {
 		entry.EventID = e.EventID // of the active event in the way
 	}
-	key := refusalKey{typ: typ, actor: caller.Name, code: e.Code, event: entry.EventID}
+	key := refusalKey{typ: typ, actor: caller.Name, code: e.Code, event: entry.EventID, via: caller.Via}
 	if key.event == "" {
 		key.event = entry.Detail[DetailRequestedEvent]
 	}
@@ -76,7 +77,7 @@ func (s *Service) recordRefusal(ctx context.Context, typ EntryType, caller Princ
 		return
 	}
 	entry.Timestamp, entry.Event, entry.Actor, entry.Reason = now, typ, caller.Name, string(e.Code)
-	entry.Detail = refusalDetail(entry.Detail, e, earlier)
+	entry.Detail = withCaller(caller, refusalDetail(entry.Detail, e, earlier))
 	// The caller may be gone, the refusal still goes on record.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refusalTimeout)
 	defer cancel()

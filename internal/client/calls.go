@@ -69,6 +69,8 @@ type Whoami struct {
 	Name   string   `json:"name"`
 	Groups []string `json:"groups"`
 	Roles  []string `json:"roles"`
+	// AuthenticatedBy is the way in; older servers don't say it.
+	AuthenticatedBy string `json:"authenticated_by,omitempty"`
 }
 
 // Version is what the server is.

@@ -4,6 +4,7 @@ package config
 
 import (
 	"breakglass/internal/authn"
+	"breakglass/internal/authn/oidc"
 	"breakglass/internal/notify"
 	"breakglass/internal/yamlfile"
 )
@@ -58,6 +59,8 @@ type SQLite struct {
 // Auth says who can call.
 type Auth struct {
 	Tokens []authn.Token `yaml:"tokens"`
+	// OIDC lists the OpenID Connect issuers whose tokens are accepted.
+	OIDC []oidc.Config `yaml:"oidc"`
 }
 
 // Roles says who has which role.
@@ -65,6 +68,7 @@ type Roles struct {
 	Reviewer authn.Members `yaml:"reviewer"`
 	Auditor  authn.Members `yaml:"auditor"`
 	Delegate authn.Members `yaml:"delegate"`
+	Admin    authn.Members `yaml:"admin"`
 }
 
 // Profile is an AWS role that can be invoked.

@@ -12,13 +12,13 @@ import (
 	"time"
 
 	"breakglass/internal/authn"
+	"breakglass/internal/authn/oidc"
 	"breakglass/internal/breakglass"
 	"breakglass/internal/yamlfile"
 )
 
 // Forms of AWS values, with their source.
 var (
-	sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	// Any partition; the path is optional (IAM User Guide, "IAM identifiers").
 	roleARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,575}$`)
 	region  = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-\d{1,2}$`)
@@ -112,41 +112,11 @@ func (c Config) validateStore(v *validator) {
 
 func (c Config) validateAuth(v *validator) {
 	v.require(len(c.Auth.Tokens) > 0, "auth.tokens", "needs at least one token: nobody could call the server")
-	hashes := map[string]int{}
-	groups := map[string][]string{}
-	for i, t := range c.Auth.Tokens {
-		path := fmt.Sprintf("auth.tokens[%d]", i)
-		v.name(path+".name", t.Name)
-		if !sha256Hex.MatchString(t.SHA256) {
-			// The value may be a token put here by mistake: it is not repeated.
-			v.add(path+".sha256", "must be the SHA-256 of the token as 64 lower-case hex characters: printf %%s \"$TOKEN\" | sha256sum")
-		} else if first, dup := hashes[t.SHA256]; dup {
-			v.add(path+".sha256", "is the same token as auth.tokens[%d]", first)
-		} else {
-			hashes[t.SHA256] = i
-		}
-		for j, g := range t.Groups {
-			v.name(fmt.Sprintf("%s.groups[%d]", path, j), g)
-		}
-		own := slices.Sorted(slices.Values(t.Groups))
-		if known, seen := groups[t.Name]; seen && !slices.Equal(known, own) {
-			v.add(path+".groups", "differ from those of another token of %q: a principal has one set of groups", t.Name)
-		}
-		groups[t.Name] = own
+	for _, p := range authn.Check(c.Auth.Tokens, c.RoleMembers()) {
+		v.add(p.Path, "%s", p.Message)
 	}
-	for role, m := range c.RoleMembers() {
-		for i, u := range m.Users {
-			v.name(fmt.Sprintf("roles.%s.users[%d]", role, i), u)
-		}
-		for i, g := range m.Groups {
-			v.name(fmt.Sprintf("roles.%s.groups[%d]", role, i), g)
-		}
-	}
-}
-
-func (v *validator) name(path, name string) {
-	if problem := breakglass.CheckName(name); problem != "" {
-		v.add(path, "%s", problem)
+	for _, p := range oidc.Validate(c.Auth.OIDC) {
+		v.add("auth.oidc"+p.Path, "%s", p.Message)
 	}
 }
 
@@ -156,6 +126,7 @@ func (c Config) RoleMembers() authn.Roles {
 		breakglass.RoleReviewer: c.Roles.Reviewer,
 		breakglass.RoleAuditor:  c.Roles.Auditor,
 		breakglass.RoleDelegate: c.Roles.Delegate,
+		breakglass.RoleAdmin:    c.Roles.Admin,
 	}
 }
 

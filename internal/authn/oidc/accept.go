@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"breakglass/internal/authn"
 	"breakglass/internal/breakglass"
 )
 
@@ -24,28 +25,21 @@ const (
 	badClaims = "The token lacks what this server wants of it."
 )
 
-// identity is who a token speaks for, before roles.
-type identity struct {
-	name   string
-	groups []string
-	mfa    breakglass.Assurance
-}
-
 // accept checks the claims of a token whose signature, algorithm and issuer
-// are good, and says who it speaks for.
-func (c Config) accept(cl claims, now time.Time) (identity, error) {
+// are good, and says who it speaks for, as the issuer spells it.
+func (c Config) accept(cl claims, now time.Time) (authn.Identity, error) {
 	if iss, err := cl.text("iss"); err != nil || iss != c.Issuer {
-		return identity{}, refuse(elsewhere, "the issuer is another one")
+		return authn.Identity{}, refuse(elsewhere, "the issuer is another one")
 	}
 	if err := c.checkAudience(cl); err != nil {
-		return identity{}, err
+		return authn.Identity{}, err
 	}
 	if err := c.checkTimes(cl, now); err != nil {
-		return identity{}, err
+		return authn.Identity{}, err
 	}
 	for name, value := range c.RequiredClaims {
 		if !cl.is(name, value) {
-			return identity{}, refuse(badClaims, "claim %q is not what required_claims says", name)
+			return authn.Identity{}, refuse(badClaims, "claim %q is not what required_claims says", name)
 		}
 	}
 	return c.identify(cl)
@@ -98,40 +92,34 @@ func (c Config) checkTimes(cl claims, now time.Time) error {
 // maxGroups bounds what a token can make every policy decision look at.
 const maxGroups = 1000
 
-func (c Config) identify(cl claims) (identity, error) {
+func (c Config) identify(cl claims) (authn.Identity, error) {
 	name, err := cl.text(c.UsernameClaim)
 	if err != nil {
-		return identity{}, refuse(badClaims, "%v", err)
+		return authn.Identity{}, refuse(badClaims, "%v", err)
 	}
 	// An address that nobody verified is a name that its owner chose.
 	if _, stated := cl["email_verified"]; c.UsernameClaim == "email" && stated && !cl.is("email_verified", "true") {
-		return identity{}, refuse(badClaims, "email_verified is not true")
+		return authn.Identity{}, refuse(badClaims, "email_verified is not true")
 	}
 	if name == "" || strings.HasPrefix(c.NamePrefix+name, ":") {
-		return identity{}, refuse(badClaims, "claim %q is no name", c.UsernameClaim)
+		return authn.Identity{}, refuse(badClaims, "claim %q is no name", c.UsernameClaim)
 	}
-	id := identity{name: c.NamePrefix + name, groups: []string{}}
-	if problem := breakglass.CheckName(id.name); problem != "" {
-		return identity{}, refuse(badClaims, "claim %q %s", c.UsernameClaim, problem)
+	id := authn.Identity{Name: c.NamePrefix + name, Assurance: assurance(cl)}
+	if problem := breakglass.CheckPersonName(id.Name); problem != "" {
+		return authn.Identity{}, refuse(badClaims, "claim %q %s", c.UsernameClaim, problem)
 	}
 	if c.GroupsClaim != "" {
 		groups, err := cl.texts(c.GroupsClaim)
 		if err != nil {
-			return identity{}, refuse(badClaims, "%v", err)
+			return authn.Identity{}, refuse(badClaims, "%v", err)
 		}
 		if len(groups) > maxGroups {
-			return identity{}, refuse(badClaims, "claim %q has more than %d groups", c.GroupsClaim, maxGroups)
+			return authn.Identity{}, refuse(badClaims, "claim %q has more than %d groups", c.GroupsClaim, maxGroups)
 		}
 		for _, g := range groups {
-			// One odd group among many must not lock a person out; it grants nothing.
-			if g = c.GroupPrefix + g; breakglass.CheckName(g) == "" && !strings.HasPrefix(g, ":") {
-				id.groups = append(id.groups, g)
-			}
+			id.Groups = append(id.Groups, c.GroupPrefix+g)
 		}
-		slices.Sort(id.groups)
-		id.groups = slices.Compact(id.groups)
 	}
-	id.mfa = assurance(cl)
 	return id, nil
 }
 

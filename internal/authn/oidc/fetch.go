@@ -131,6 +131,17 @@ func newClient(caFile string) (*http.Client, error) {
 	}, nil
 }
 
+// CheckFiles reads the files that the issuers name, and nothing else.
+func CheckFiles(list []Config) error {
+	var errs []error
+	for i, c := range list {
+		if _, err := newClient(c.CAFile); err != nil {
+			errs = append(errs, fmt.Errorf("auth.oidc[%d].ca_file: %w", i, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // capped bounds the bodies of answers.
 type capped struct{ next http.RoundTripper }
 

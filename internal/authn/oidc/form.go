@@ -6,18 +6,9 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"breakglass/internal/authn"
 )
-
-// MaxToken is the longest token that is looked at, in bytes. It fits into the
-// header of a request beside everything else.
-const MaxToken = 8 << 10
-
-// IsJWT reports whether a bearer token has the form of a signed JSON Web Token:
-// three parts, of which the first is a JSON object in base64url. Nothing is
-// checked beyond that.
-func IsJWT(token string) bool {
-	return strings.HasPrefix(token, "eyJ") && strings.Count(token, ".") == 2
-}
 
 // header is the protected header of a token. Nothing in it is trusted; it says
 // which of the known keys to try.
@@ -36,7 +27,7 @@ const maxKid = 256
 // open takes a token apart without trusting it, and returns the issuer that it
 // claims to be of.
 func open(token string) (issuer string, err error) {
-	if len(token) > MaxToken {
+	if len(token) > authn.MaxJWT {
 		return "", errors.New("too long")
 	}
 	parts := strings.Split(token, ".")

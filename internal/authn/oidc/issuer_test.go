@@ -20,7 +20,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/stretchr/testify/require"
 
-	"breakglass/internal/breakglass"
+	"breakglass/internal/authn"
 )
 
 // testIssuer publishes keys on a real listener, and signs what it is told to.
@@ -187,12 +187,7 @@ func (w *world) start(t testing.TB, change ...func(*Config)) {
 		f(&cfg)
 	}
 	var err error
-	w.Provider, err = New(t.Context(), []Config{cfg}, Deps{Now: w.clock.Now, Roles: func(_ string, groups []string) []breakglass.Role {
-		if len(groups) > 0 && groups[0] == "security" {
-			return []breakglass.Role{breakglass.RoleReviewer}
-		}
-		return []breakglass.Role{}
-	}})
+	w.Provider, err = New(t.Context(), []Config{cfg}, Deps{Now: w.clock.Now})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = w.Close() })
 	w.settle(t)
@@ -207,6 +202,15 @@ func (w *world) settle(t testing.TB) {
 		defer keys.mu.Unlock()
 		return keys.inFlight == nil && !keys.asked.IsZero()
 	}, 5*time.Second, time.Millisecond)
+}
+
+// Token verifies a token as the chain of the ways in does.
+func (w *world) Token(t testing.TB, token string) (authn.Identity, error) {
+	return verify(t, w.Provider, token)
+}
+
+func verify(t testing.TB, p *Provider, token string) (authn.Identity, error) {
+	return p.Verify(httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/whoami", nil), token)
 }
 
 const rs256 = `{"alg":"RS256","kid":"one","typ":"JWT"}`

@@ -20,9 +20,9 @@ import (
 type Deps struct {
 	Now func() time.Time
 	Log *slog.Logger
-	// Roles says which roles a name with these groups has.
-	Roles func(name string, groups []string) []breakglass.Role
 }
+
+var _ authn.Verifier = (*Provider)(nil)
 
 // Provider is the way in by tokens of OpenID Connect issuers. It is safe for
 // concurrent use.
@@ -56,16 +56,15 @@ func New(ctx context.Context, list []Config, deps Deps) (*Provider, error) {
 		errs = append(errs, fmt.Errorf("auth.oidc%s: %s", p.Path, p.Message))
 	}
 	p := &Provider{issuers: map[string]*issuer{}, deps: deps}
-	for i, c := range list {
+	for _, c := range list {
 		client, err := newClient(c.CAFile)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("auth.oidc[%d].ca_file: %w", i, err))
-			continue
+			continue // CheckFiles says so
 		}
 		p.issuers[c.Issuer] = newIssuer(c, client, deps)
 	}
-	if len(errs) > 0 {
-		return nil, errors.Join(errs...)
+	if err := errors.Join(append(errs, CheckFiles(list))...); err != nil {
+		return nil, err
 	}
 	ctx, p.stop = context.WithCancel(ctx)
 	for _, is := range p.issuers {
@@ -94,49 +93,44 @@ func (p *Provider) Close() error {
 	return nil
 }
 
-// Token returns the principal that a token speaks for. Its errors are those of
-// authn.Authenticator.
-func (p *Provider) Token(ctx context.Context, token string) (breakglass.Principal, error) {
+// Verify implements authn.Verifier.
+func (p *Provider) Verify(r *http.Request, token string) (authn.Identity, error) {
 	name, err := open(token)
 	if err != nil {
-		return breakglass.Principal{}, invalid(notValid, err)
+		return authn.Identity{}, authn.Invalid(err)
 	}
 	is, ok := p.issuers[name]
 	if !ok {
-		return breakglass.Principal{}, invalid(notValid, errors.New("the issuer is none of those configured"))
+		return authn.Identity{}, authn.Invalid(errors.New("the issuer is none of those configured"))
 	}
-	id, err := is.identify(ctx, token, p.deps.Now())
+	id, err := is.identify(r.Context(), token, p.deps.Now())
 	var refused *refusal
 	switch {
 	case errors.Is(err, errNoKeys):
-		return breakglass.Principal{}, &breakglass.Error{Code: breakglass.CodeUnavailable, Temporary: true, RetryAfter: retryEvery, Cause: err,
-			Message: "Tokens of this issuer can't be checked at the moment: its keys can't be fetched. Other ways to log in work."}
+		return authn.Identity{}, authn.Unavailable("Tokens of this issuer can't be checked at the moment: its keys can't be fetched. Other ways to log in work.", retryEvery, err)
 	case errors.As(err, &refused):
-		return breakglass.Principal{}, invalid(refused.message, err)
+		return authn.Identity{}, authn.InvalidBecause(refused.message, err)
 	case err != nil:
-		return breakglass.Principal{}, invalid(notValid, err)
+		return authn.Identity{}, authn.Invalid(err)
 	}
-	who := breakglass.Principal{Name: id.name, Groups: id.groups, Roles: []breakglass.Role{}}
-	if p.deps.Roles != nil {
-		who.Roles = p.deps.Roles(who.Name, who.Groups)
-	}
-	return who, nil
+	id.Via = breakglass.Via{Method: breakglass.MethodOIDC, Source: is.cfg.Issuer}
+	return id, nil
 }
 
 // identify checks everything about a token of this issuer.
-func (is *issuer) identify(ctx context.Context, token string, now time.Time) (identity, error) {
+func (is *issuer) identify(ctx context.Context, token string, now time.Time) (authn.Identity, error) {
 	keys := &remembering{keys: is.keys}
 	verified, err := gooidc.NewVerifier(is.cfg.Issuer, keys, is.verify).Verify(ctx, token)
 	if err != nil {
-		return identity{}, errors.Join(keys.err, err)
+		return authn.Identity{}, errors.Join(keys.err, err)
 	}
 	var payload rawPayload
 	if err := verified.Claims(&payload); err != nil {
-		return identity{}, err
+		return authn.Identity{}, err
 	}
 	cl, err := decodeClaims(payload)
 	if err != nil {
-		return identity{}, err
+		return authn.Identity{}, err
 	}
 	return is.cfg.accept(cl, now)
 }
@@ -159,12 +153,4 @@ type rawPayload []byte
 func (p *rawPayload) UnmarshalJSON(b []byte) error {
 	*p = append((*p)[:0], b...)
 	return nil
-}
-
-const notValid = "The bearer token is not valid here."
-
-// invalid is the refusal of a token. Whatever a token says stays out of its
-// text until the signature is known to be good.
-func invalid(message string, cause error) error {
-	return &breakglass.Error{Code: breakglass.CodeUnauthenticated, Message: message, Cause: errors.Join(authn.ErrInvalidCredentials, cause)}
 }
