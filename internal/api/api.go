@@ -33,7 +33,9 @@ type Config struct {
 	// Spec is openapi.yaml.
 	Spec    []byte
 	Version Version
-	Log     *slog.Logger
+	// LoginOIDC lists the providers at which people log in.
+	LoginOIDC []LoginOIDC
+	Log       *slog.Logger
 	// RequestTimeout bounds a call; zero means DefaultRequestTimeout.
 	RequestTimeout time.Duration
 }
@@ -131,6 +133,7 @@ func (h *Handler) calls() []endpoint {
 		{method: http.MethodGet, pattern: "/v1/events", handle: h.feed, authenticated: true},
 		{method: http.MethodGet, pattern: "/v1/profiles", handle: h.profiles, authenticated: true},
 		{method: http.MethodGet, pattern: "/v1/whoami", handle: h.whoami, authenticated: true},
+		{method: http.MethodGet, pattern: "/v1/login", handle: h.login},
 	}
 }
 

@@ -75,6 +75,7 @@ type options struct {
 	dir            string
 	quiet          bool // log nothing below Info
 	awsLogin       api.AWSLogin
+	login          []api.LoginOIDC
 }
 
 func start(t testing.TB, opts options) *server {
@@ -95,8 +96,7 @@ func start(t testing.TB, opts options) *server {
 	s.service = newService(t, s, opts, log)
 	registry := prometheus.NewRegistry()
 	s.handler, err = api.New(api.Config{
-		Service: s.service, Authenticator: s.auth, Spec: spec.OpenAPI(), Log: log, Metrics: registry,
-		AWSLogin:      opts.awsLogin,
+		Service: s.service, Authenticator: s.auth, Spec: spec.OpenAPI(), Log: log, Metrics: registry, LoginOIDC: opts.login, AWSLogin: opts.awsLogin,
 		AdminListener: opts.adminListener, RequestTimeout: opts.requestTimeout,
 		Version: api.Version{Version: "test", Commit: "unknown", Go: "go"},
 		Ready: func(context.Context) []api.Check {

@@ -92,15 +92,15 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	if err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
+	jwt, err := a.newOIDC(ctx)
+	if err != nil {
+		return nil, err
+	}
 	aws, err := a.newAWSLogin()
 	if err != nil {
 		return nil, fmt.Errorf("auth.aws: %w", err)
 	}
-	var ways authn.Ways
-	if aws != nil {
-		ways.Session = aws
-	}
-	auth := authn.NewChain(static, ways)
+	auth := authn.NewChain(static, authn.Ways{JWT: jwt, Session: sessions(aws)})
 	sinks, err := a.newSinks(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("notify: %w", err)
@@ -118,8 +118,8 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	a.handler, err = api.New(api.Config{
-		AWSLogin: awsLogin(aws), Service: a.service, Authenticator: auth, Ready: a.ready, Metrics: a.metrics.registry,
-		AdminListener: cfg.AdminListen != "", Spec: spec.OpenAPI(), Log: opts.Log,
+		Service: a.service, Authenticator: auth, Ready: a.ready, Metrics: a.metrics.registry,
+		LoginOIDC: loginOIDC(cfg), AWSLogin: awsLogin(aws), AdminListener: cfg.AdminListen != "", Spec: spec.OpenAPI(), Log: opts.Log,
 		Version: api.Version{Version: version.Version, Commit: version.Commit, Go: version.Go()},
 	})
 	return a, err

@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 
 	"breakglass/internal/authn"
+	"breakglass/internal/authn/oidc"
 	"breakglass/internal/config"
 	"breakglass/internal/notify"
 	"breakglass/internal/policy"
@@ -45,6 +46,9 @@ func Check(path string) (warnings []string, err error) {
 	if _, err := sessionKeys(cfg.Auth); err != nil {
 		errs = append(errs, fmt.Errorf("%s: %w", path, err))
 	}
+	if err := oidc.CheckFiles(cfg.Auth.OIDC); err != nil {
+		errs = append(errs, fmt.Errorf("%s: auth: %w", path, err))
+	}
 	sinks, err := notify.Build(context.Background(), cfg.Notify.Sinks, notify.Deps{
 		Log: slog.New(slog.DiscardHandler), Now: time.Now,
 		AWS: func(_ context.Context, region string) (aws.Config, error) { return aws.Config{Region: region}, nil },
@@ -68,6 +72,7 @@ func warn(cfg config.Config) []string {
 	if cfg.Auth.AWS != nil && len(cfg.Auth.SessionKeys) == 0 {
 		w = append(w, "auth.session_keys is empty: logins end when the server restarts, and no other replica accepts them")
 	}
+	w = append(w, oidc.Warnings(cfg.Auth.OIDC)...)
 	holders := func(m authn.Members) int { return len(m.Users) + len(m.Groups) }
 	if holders(cfg.Roles.Reviewer)+holders(cfg.Roles.Auditor) == 0 {
 		w = append(w, "roles has no reviewer and no auditor: nobody can read the audit trail")

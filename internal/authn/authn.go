@@ -36,6 +36,8 @@ type Identity struct {
 	Name   string
 	Groups []string
 	Via    breakglass.Via
+	// Assurance is what an identity provider says about how the owner logged in.
+	Assurance breakglass.Assurance
 }
 
 // Why a caller could not be told.

@@ -45,7 +45,7 @@ func (r Roles) Principal(id Identity) (breakglass.Principal, error) {
 			fmt.Errorf("name %.256q %s", id.Name, problem))
 	}
 	groups := canonicalGroups(id.Groups)
-	return breakglass.Principal{Name: name, Groups: groups, Roles: r.Of(name, groups), Via: id.Via}, nil
+	return breakglass.Principal{Name: name, Groups: groups, Roles: r.Of(name, groups), Via: id.Via, Assurance: id.Assurance}, nil
 }
 
 // reserved returns why a name is no caller's, or "".

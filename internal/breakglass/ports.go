@@ -274,6 +274,8 @@ type Principal struct {
 	Groups []string
 	Roles  []Role
 	Via    Via // zero for somebody who didn't log in, such as a delegate's invoker
+	// Assurance is what an identity provider said about the login.
+	Assurance Assurance
 }
 
 // Via is the way in by which a caller was authenticated.

@@ -9,6 +9,7 @@ import (
 
 	"breakglass/internal/breakglass"
 	"breakglass/internal/cli/show"
+	"breakglass/internal/cli/signin"
 	"breakglass/internal/client"
 	"breakglass/internal/problem"
 )
@@ -97,7 +98,16 @@ func (a *app) explain(err error) explanation {
 	var unreachable *client.UnreachableError
 	var unexpected *client.ProtocolError
 	var broken *brokenTrail
+	var ended *loginEnded
+	var provider *signin.Error
 	switch {
+	case errors.As(err, &ended):
+		e := local(exitNotAllowed, breakglass.CodeUnauthenticated, "Your login to "+ended.server+" has ended.")
+		e.fact("Why", ended.why.Error())
+		e.do("bgctl login --server %s --oidc", ended.server)
+		return e
+	case errors.As(err, &provider):
+		return explainProvider(provider)
 	case errors.As(err, &broken):
 		return broken.explain()
 	case errors.As(err, &use):
@@ -143,6 +153,21 @@ func explainNoEvent(e *noActiveEvent) explanation {
 	ex.do("bgctl invoke %s --reason incident --justification \"…\"", quote(e.profile))
 	ex.do("`bgctl profiles` shows what you may invoke")
 	return ex
+}
+
+// explainProvider is for failures of an identity provider.
+func explainProvider(e *signin.Error) explanation {
+	if e.Unreachable {
+		ex := local(exitUnreachable, codeUnreachable, sentence(e.Message))
+		ex.do("check your network and VPN, and try again shortly")
+		ex.do("other ways to log in work without it: `bgctl login --help`")
+		return ex
+	}
+	exit, code := exitFailure, codeFailed
+	if e.Code == "access_denied" {
+		exit, code = exitNotAllowed, breakglass.CodeUnauthenticated
+	}
+	return local(exit, code, sentence(e.Message))
 }
 
 func explainUnreachable(e *client.UnreachableError) explanation {

@@ -5,6 +5,7 @@ package config
 import (
 	"breakglass/internal/authn"
 	"breakglass/internal/authn/awsiam"
+	"breakglass/internal/authn/oidc"
 	"breakglass/internal/authn/session"
 	"breakglass/internal/notify"
 	"breakglass/internal/yamlfile"
@@ -60,6 +61,8 @@ type SQLite struct {
 // Auth says who can call.
 type Auth struct {
 	Tokens []authn.Token `yaml:"tokens"`
+	// OIDC lists the OpenID Connect issuers whose tokens are accepted.
+	OIDC []oidc.Config `yaml:"oidc"`
 	// AWS lets callers in who prove an AWS identity; absent: nobody.
 	AWS *awsiam.Config `yaml:"aws"`
 	// SessionKeys sign the sessions of those who logged in: the first one signs,

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"breakglass/internal/authn"
+	"breakglass/internal/authn/oidc"
 	"breakglass/internal/authn/session"
 	"breakglass/internal/breakglass"
 	"breakglass/internal/yamlfile"
@@ -114,6 +115,9 @@ func (c Config) validateAuth(v *validator) {
 	v.require(len(c.Auth.Tokens) > 0 || c.Auth.AWS != nil, "auth.tokens", "needs at least one token: nobody could call the server")
 	for _, p := range authn.Check(c.Auth.Tokens, c.RoleMembers()) {
 		v.add(p.Path, "%s", p.Message)
+	}
+	for _, p := range oidc.Validate(c.Auth.OIDC) {
+		v.add("auth.oidc"+p.Path, "%s", p.Message)
 	}
 	for _, p := range session.Validate(c.Auth.SessionKeys) {
 		v.add("auth.session_keys"+p.Path, "%s", p.Message)

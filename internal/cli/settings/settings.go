@@ -17,6 +17,7 @@ type Settings struct {
 	ServerFrom string // where it was found, in words
 	Token      string // empty when there is none for Server
 	TokenFrom  string
+	OIDC       *OIDC // instead of Token: the login at an identity provider
 	AllowHTTP  bool
 	CAPEM      []byte
 	Output     string // "table" or "json"
@@ -128,8 +129,19 @@ func (s *Settings) token(env string, logins Logins) {
 		return
 	}
 	if l, ok := logins.ByServer[s.Server]; ok && s.Server != "" {
-		s.Token, s.TokenFrom = l.Token, s.LoginFile
+		s.Token, s.TokenFrom, s.OIDC = l.Token, s.LoginFile, l.OIDC
+		if l.OIDC != nil {
+			s.TokenFrom = "the login at " + l.OIDC.Issuer
+		}
 	}
+}
+
+// Identity tells the logins of a server apart. It is secret.
+func (s Settings) Identity() string {
+	if s.Token == "" && s.OIDC != nil {
+		return "oidc:" + s.OIDC.ID
+	}
+	return s.Token
 }
 
 func (s *Settings) ca(env string, f file) error {

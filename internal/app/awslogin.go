@@ -4,6 +4,7 @@ import (
 	"os"
 
 	"breakglass/internal/api"
+	"breakglass/internal/authn"
 	"breakglass/internal/authn/awsiam"
 	"breakglass/internal/authn/session"
 	"breakglass/internal/config"
@@ -35,8 +36,15 @@ func sessionKeys(c config.Auth) (*session.Keys, error) {
 	return session.Load(c.SessionKeys, os.LookupEnv)
 }
 
-// awsLogin keeps a nil *awsiam.Login a nil interface.
+// awsLogin and sessions keep a nil *awsiam.Login a nil interface.
 func awsLogin(l *awsiam.Login) api.AWSLogin {
+	if l == nil {
+		return nil
+	}
+	return l
+}
+
+func sessions(l *awsiam.Login) authn.Verifier {
 	if l == nil {
 		return nil
 	}
