@@ -129,6 +129,8 @@ func (a *app) client() (*client.Client, error) {
 		return nil, &notLoggedIn{server: s.Server}
 	case s.OIDC != nil:
 		a.api, err = a.makeClient(s, client.Config{TokenSource: a.session(s).token})
+	case s.AWS != nil:
+		a.api, err = a.makeClient(s, client.Config{TokenSource: (&awsSession{a: a, s: s, have: *s.AWS}).token})
 	default:
 		a.api, err = a.newClient(s, s.Token)
 	}

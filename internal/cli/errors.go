@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -100,12 +101,18 @@ func (a *app) explain(err error) explanation {
 	var broken *brokenTrail
 	var ended *loginEnded
 	var provider *signin.Error
+	var noAWS *noAWSCredentials
+	var awsNo *awsRefused
 	switch {
 	case errors.As(err, &ended):
 		e := local(exitNotAllowed, breakglass.CodeUnauthenticated, "Your login to "+ended.server+" has ended.")
 		e.fact("Why", ended.why.Error())
-		e.do("bgctl login --server %s --oidc", ended.server)
+		e.do("bgctl login --server %s%s", ended.server, cmp.Or(ended.flags, " --oidc"))
 		return e
+	case errors.As(err, &noAWS):
+		return noAWS.explain()
+	case errors.As(err, &awsNo) && errors.As(err, &refused):
+		return a.explainAWSRefused(awsNo, refused)
 	case errors.As(err, &provider):
 		return explainProvider(provider)
 	case errors.As(err, &broken):

@@ -24,11 +24,12 @@ const maxTokenBytes = 16 << 10
 func (a *app) loginCommand() *cobra.Command {
 	var stdin bool
 	var oidc oidcFlags
+	var aws awsFlags
 	cmd := &cobra.Command{
-		Use:   "login [--server URL] [--oidc [--device]]",
+		Use:   "login [--server URL] [--oidc [--device] | --aws [--profile PROFILE]]",
 		Short: "Log in to a server",
-		Long: `Log in to a server, with a token or at your company's identity provider. The login
-is stored once the server has accepted it, and used for this server only.
+		Long: `Log in to a server, with a token, at your company's identity provider, or with
+your AWS identity. The login is stored once the server has accepted it, and used for this server only.
 
 Without flags, a token is typed without being shown; --token-stdin reads it from
 standard input. There is no flag for a token: command lines can be seen by
@@ -37,18 +38,25 @@ everybody on a machine.
 With --oidc, you log in with a browser on this machine, or with --device on any
 other one. bgctl renews that login by itself for as long as the provider allows.
 Its tokens are sealed with a key in the keyring of the operating system; where
-there is none (or BGCTL_KEYRING=off) they are kept in a file that you alone can read.`,
+there is none (or BGCTL_KEYRING=off) they are kept in a file that you alone can read.
+
+With --aws, you log in as who you are for AWS, with the credentials that the AWS CLI
+would use: a profile (AWS_PROFILE), single sign-on, the environment, a container or
+an instance. The secret key stays on this machine: the server gets a signature that
+is good for it alone and for one login. The session that it gives in return is kept
+in a file that you alone can read; bgctl renews it while the AWS credentials are valid.`,
 		Example: `  bgctl login --server https://breakglass.example.com --oidc
   bgctl login --server https://breakglass.example.com --oidc --device
+  bgctl login --server https://breakglass.example.com --aws --profile oncall
   bgctl login --server https://breakglass.example.com
   pass show breakglass | bgctl login --server https://breakglass.example.com --token-stdin`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if stdin && oidc.asked() {
-				return usage("--token-stdin is for a token, --oidc for an identity provider: use one of them.")
+			if stdin && oidc.asked() || stdin && aws.asked() || oidc.asked() && aws.asked() {
+				return usage("--token-stdin is for a token, --oidc for an identity provider, --aws for an AWS identity: use one of them.")
 			}
-			return a.login(cmd.Context(), stdin, oidc)
+			return a.login(cmd.Context(), stdin, oidc, aws)
 		},
 	}
 	cmd.Flags().BoolVar(&stdin, "token-stdin", false, "read a token from standard input")
@@ -56,10 +64,13 @@ there is none (or BGCTL_KEYRING=off) they are kept in a file that you alone can 
 	cmd.Flags().BoolVar(&oidc.device, "device", false, "with a browser on another machine (device login); implies --oidc")
 	cmd.Flags().BoolVar(&oidc.noBrowser, "no-browser", false, "only print the address to open; implies --oidc")
 	cmd.Flags().StringVar(&oidc.provider, "provider", "", "`name` of the identity provider where the server has several; implies --oidc")
+	cmd.Flags().BoolVar(&aws.aws, "aws", false, "log in with your AWS identity")
+	cmd.Flags().StringVar(&aws.profile, "profile", "", "`name` of an AWS profile (default $AWS_PROFILE, or what the AWS CLI finds); implies --aws")
+	cmd.Flags().StringVar(&aws.region, "region", "", "AWS `Region` whose STS the server is to ask (default that of the profile, where the server allows it); implies --aws")
 	return cmd
 }
 
-func (a *app) login(ctx context.Context, stdin bool, oidc oidcFlags) error {
+func (a *app) login(ctx context.Context, stdin bool, oidc oidcFlags, aws awsFlags) error {
 	if _, err := a.format(); err != nil {
 		return err
 	}
@@ -71,9 +82,12 @@ func (a *app) login(ctx context.Context, stdin bool, oidc oidcFlags) error {
 		return &usageError{message: "Which server?", now: []string{"bgctl login --server https://breakglass.example.com"}}
 	}
 	var me client.Whoami
-	if oidc.asked() {
+	switch {
+	case oidc.asked():
 		me, err = a.loginOIDC(ctx, s, oidc)
-	} else {
+	case aws.asked():
+		me, err = a.loginAWS(ctx, s, aws)
+	default:
 		me, err = a.loginToken(ctx, s, stdin)
 	}
 	if err != nil {
@@ -222,7 +236,7 @@ func (a *app) logout(ctx context.Context, s settings.Settings) error {
 	if err != nil && !errors.Is(err, errNoLogin) {
 		return err
 	}
-	stored := settings.Settings{Token: login.Token, OIDC: login.OIDC}
+	stored := settings.Settings{Token: login.Token, OIDC: login.OIDC, AWS: login.AWS}
 	for _, identity := range []string{stored.Identity(), s.Identity()} {
 		if err := credcache.Open(s.CacheDir, s.Server, identity).Clear(); err != nil {
 			return fmt.Errorf("remove the kept credentials: %w", err)

@@ -29,9 +29,10 @@ type session struct {
 	tokens *signin.Tokens
 }
 
-// loginEnded says that a login at an identity provider can't be used any more.
+// loginEnded says that a login can't be used any more.
 type loginEnded struct {
 	server string
+	flags  string // of a new login; empty: --oidc
 	why    error
 }
 
@@ -48,7 +49,7 @@ func (x *session) token(ctx context.Context) (string, error) {
 	if x.tokens == nil {
 		t, err := openTokens(ctx, x.s.OIDC)
 		if err != nil {
-			return "", &loginEnded{x.s.Server, err}
+			return "", &loginEnded{server: x.s.Server, why: err}
 		}
 		x.tokens = &t
 	}
@@ -78,7 +79,7 @@ func (x *session) refresh(ctx context.Context) error {
 		}
 		kept, err := openTokens(ctx, login.OIDC)
 		if err != nil {
-			return &loginEnded{x.s.Server, err}
+			return &loginEnded{server: x.s.Server, why: err}
 		}
 		if got = kept; x.lasts(kept, refreshBefore) {
 			return errFresh
@@ -107,7 +108,7 @@ func (x *session) refresh(ctx context.Context) error {
 		x.tokens = &got
 		return nil
 	case signin.Ended(err):
-		return &loginEnded{x.s.Server, err}
+		return &loginEnded{server: x.s.Server, why: err}
 	}
 	return err
 }

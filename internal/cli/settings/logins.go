@@ -27,6 +27,17 @@ type Login struct {
 	Token string `json:"token,omitempty"`
 	Name  string `json:"name"` // whose it is, as the server said
 	OIDC  *OIDC  `json:"oidc,omitempty"`
+	AWS   *AWS   `json:"aws,omitempty"`
+}
+
+// AWS is a login with an AWS identity: a session of the server, and what is
+// needed to get another one.
+type AWS struct {
+	ID      string    `json:"id"` // names this login, and its cache
+	Token   string    `json:"token"`
+	Expires time.Time `json:"expires"`
+	Profile string    `json:"profile,omitempty"` // of the AWS configuration; empty: whatever the AWS CLI finds
+	Region  string    `json:"region,omitempty"`
 }
 
 // OIDC is a login at an identity provider.
