@@ -42,9 +42,19 @@ func TestATokenIsReadByEveryReplicaUntilItEnds(t *testing.T) {
 	require.NoError(t, err)
 	for after, want := range map[time.Duration]error{0: nil, time.Hour - 1: nil, time.Hour: session.ErrExpired, 48 * time.Hour: session.ErrExpired} {
 		got, err := load(t, first).Read(token, now.Add(after))
+		assert.NotEmpty(t, got.ID)
+		got.ID = ""
 		assert.ErrorIs(t, err, want)
 		assert.Equal(t, some, got)
 	}
+}
+
+func TestNoTwoTokensAreTheSame(t *testing.T) {
+	one, err := load(t, first).Token(some)
+	require.NoError(t, err)
+	two, err := load(t, first).Token(some)
+	require.NoError(t, err)
+	assert.NotEqual(t, one, two)
 }
 
 func TestKeysAreReplacedWithoutAnInterruption(t *testing.T) {
@@ -122,7 +132,11 @@ func TestKeysComeFromEnvironmentAndFiles(t *testing.T) {
 
 func FuzzRead(f *testing.F) {
 	keys := load(f, first)
-	token, err := keys.Token(some)
+	// The workers are processes of their own, so this token has to be the same in all.
+	body := `{"jti":"x","name":"alice","via":"aws","sub":"s","srv":"here","iat":1772417045,"exp":1772420645}`
+	enc := base64.RawURLEncoding
+	token := session.Prefix + enc.EncodeToString([]byte(body)) + "." + enc.EncodeToString(keys.MAC("session/1", []byte(body)))
+	_, err := keys.Read(token, now)
 	require.NoError(f, err)
 	f.Add(token)
 	f.Add(session.Prefix + ".")

@@ -2,6 +2,7 @@ package session
 
 import (
 	"bytes"
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,7 @@ var (
 
 // Session is what a token says.
 type Session struct {
+	ID      string    // random, so that no two tokens are the same
 	Name    string    // the canonical name of the principal
 	Via     string    // the way in, such as "aws"
 	Subject string    // the identity that was proved there, such as an ARN
@@ -38,6 +40,7 @@ type Session struct {
 
 // wire is the signed form. The names are short because headers are.
 type wire struct {
+	ID      string `json:"jti"`
 	Name    string `json:"name"`
 	Via     string `json:"via"`
 	Subject string `json:"sub"`
@@ -46,9 +49,11 @@ type wire struct {
 	Expires int64  `json:"exp"`
 }
 
-// Token signs a session.
+// Token signs a session and gives it an ID.
 func (k *Keys) Token(s Session) (string, error) {
-	body, err := json.Marshal(wire{s.Name, s.Via, s.Subject, s.Server, s.Issued.Unix(), s.Expires.Unix()})
+	id := make([]byte, 12)
+	_, _ = rand.Read(id) // never fails: crypto/rand aborts the program instead
+	body, err := json.Marshal(wire{base64.RawURLEncoding.EncodeToString(id), s.Name, s.Via, s.Subject, s.Server, s.Issued.Unix(), s.Expires.Unix()})
 	if err != nil {
 		return "", err
 	}
@@ -88,7 +93,7 @@ func (k *Keys) Read(token string, now time.Time) (Session, error) {
 	if dec.Decode(&w) != nil || dec.Decode(new(any)) != io.EOF || w.Name == "" || w.Via == "" {
 		return Session{}, ErrInvalid
 	}
-	s := Session{w.Name, w.Via, w.Subject, w.Server, time.Unix(w.Issued, 0).UTC(), time.Unix(w.Expires, 0).UTC()}
+	s := Session{w.ID, w.Name, w.Via, w.Subject, w.Server, time.Unix(w.Issued, 0).UTC(), time.Unix(w.Expires, 0).UTC()}
 	if !now.Before(s.Expires) {
 		return s, ErrExpired
 	}
