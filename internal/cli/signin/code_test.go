@@ -148,6 +148,10 @@ func TestAttackAnswerOfAnotherProvider(t *testing.T) {
 	v.come(t, nil, url.Values{"state": {v.state}, "code": {"c"}})
 	_, err := v.wait(t)
 	require.NoError(t, err, "a provider that doesn't know RFC 9207 sends no iss")
+	v = begin(t, t.Context(), f.discover(t))
+	v.come(t, nil, url.Values{"state": {v.state}, "code": {"c"}, "iss": {"https://evil.example"}})
+	_, err = v.wait(t)
+	require.ErrorContains(t, err, "another identity provider")
 }
 
 func TestAttackIDTokenThatIsNotOfThisLogin(t *testing.T) {
