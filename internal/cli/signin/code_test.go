@@ -224,7 +224,9 @@ func TestProvidersThatAreNotUsed(t *testing.T) {
 			tc.change(f)
 			p, err := Discover(t.Context(), f.config())
 			if err == nil {
-				_, err = p.Code(t.Context(), func(string) { t.Error("asks for a visit") })
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				defer cancel()
+				_, err = p.Code(ctx, func(string) { t.Error("asks for a visit") })
 			}
 			require.ErrorContains(t, err, tc.want)
 		})
