@@ -19,12 +19,12 @@ demo: build
 	scripts/demo.sh
 
 # The Python tools (AWS emulator, AWS CLI, schemathesis), the identity provider and
-# the browser are for some tests alone.
+# what a desktop has are for some tests alone.
 # Without them those tests are skipped; BREAKGLASS_REQUIRE_EMULATORS=1 makes that a failure.
 venv:
 	scripts/venv.sh
 	scripts/oidc.sh
-	scripts/browser.sh
+	scripts/desktop.sh
 
 test:
 	scripts/test.sh $(RACE)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -26,6 +27,8 @@ type Config struct {
 	AWSLogin AWSLogin
 	// Ready reports what the server needs in order to work; nil means nothing.
 	Ready func(ctx context.Context) []Check
+	// Reload has the rules read again, as SIGHUP does; nil means that there are none.
+	Reload func() []Reloaded
 	// Metrics collects and serves metrics; nil means that there are none.
 	Metrics *prometheus.Registry
 	// AdminListener moves /metrics from this handler to Admin alone.
@@ -89,8 +92,7 @@ func New(cfg Config) (*Handler, error) {
 	if h.validate, err = newRequestValidator(); err != nil {
 		return nil, err
 	}
-	main := append(h.calls(), h.operations()...)
-	main = append(main, h.logins()...)
+	main := slices.Concat(h.calls(), h.logins(), h.awsLogins(), h.operations())
 	if !cfg.AdminListener {
 		main = append(main, h.metricsEndpoint()...)
 	}
@@ -122,19 +124,24 @@ func (h *Handler) Routes() []string {
 	return routes
 }
 
-// calls are the calls under /v1.
+// calls are the calls under /v1; what is allowed to whom is breakglass.Permissions.
 func (h *Handler) calls() []endpoint {
 	return []endpoint{
-		{method: http.MethodPost, pattern: "/v1/breakglass", handle: h.invoke, authenticated: true},
-		{method: http.MethodGet, pattern: "/v1/breakglass", handle: h.list, authenticated: true},
-		{method: http.MethodGet, pattern: "/v1/breakglass/{id}", handle: h.check, authenticated: true},
-		{method: http.MethodPost, pattern: "/v1/breakglass/{id}/close", handle: h.close, authenticated: true},
-		{method: http.MethodPost, pattern: "/v1/breakglass/{id}/credentials", handle: h.credentials, authenticated: true},
-		{method: http.MethodGet, pattern: "/v1/events", handle: h.feed, authenticated: true},
-		{method: http.MethodGet, pattern: "/v1/profiles", handle: h.profiles, authenticated: true},
-		{method: http.MethodGet, pattern: "/v1/whoami", handle: h.whoami, authenticated: true},
-		{method: http.MethodGet, pattern: "/v1/login", handle: h.login},
+		{method: http.MethodPost, pattern: "/v1/breakglass", handle: h.invoke, call: breakglass.CallInvoke},
+		{method: http.MethodGet, pattern: "/v1/breakglass", handle: h.list, call: breakglass.CallList},
+		{method: http.MethodGet, pattern: "/v1/breakglass/{id}", handle: h.check, call: breakglass.CallCheck},
+		{method: http.MethodPost, pattern: "/v1/breakglass/{id}/close", handle: h.close, call: breakglass.CallClose},
+		{method: http.MethodPost, pattern: "/v1/breakglass/{id}/credentials", handle: h.credentials, call: breakglass.CallCredentials},
+		{method: http.MethodGet, pattern: "/v1/events", handle: h.feed, call: breakglass.CallFeed},
+		{method: http.MethodGet, pattern: "/v1/profiles", handle: h.profiles, call: breakglass.CallProfiles},
+		{method: http.MethodGet, pattern: "/v1/whoami", handle: h.whoami, call: breakglass.CallWhoami},
+		{method: http.MethodPost, pattern: "/v1/admin/reload", handle: h.reload, call: breakglass.CallReload},
 	}
+}
+
+// logins are the calls by which people come to be known: they need no token.
+func (h *Handler) logins() []endpoint {
+	return []endpoint{{method: http.MethodGet, pattern: "/v1/login", handle: h.login}}
 }
 
 // operations are the open paths.

@@ -26,7 +26,7 @@ const statusClientGone = 499
 type endpoint struct {
 	method, pattern string
 	handle          func(*call) error
-	authenticated   bool
+	call            breakglass.Call // as in breakglass.Permissions; empty: no login is needed
 }
 
 // call is one request on its way through the API.
@@ -61,9 +61,14 @@ func (h *Handler) serve(e endpoint) http.HandlerFunc {
 		header["X-Request-Id"] = []string{c.id}
 		header["X-Content-Type-Options"] = h.nosniff
 		header["Cache-Control"] = h.noStore
-		if e.authenticated {
+		if e.call != "" {
 			if err := c.authenticate(); err != nil {
 				c.fail(err)
+				return
+			}
+			// Calls about an event or a person are checked where it is known.
+			if refusal := breakglass.MayAtAll(c.caller, e.call); refusal != nil {
+				c.fail(refusal)
 				return
 			}
 		}

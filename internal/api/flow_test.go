@@ -306,6 +306,7 @@ func TestWhoamiAndProfiles(t *testing.T) {
 		alice:   `{"name":"alice@example.com","groups":["engineers"],"roles":[],"authenticated_by":"token"}`,
 		sam:     `{"name":"sam@example.com","groups":["security"],"roles":["reviewer"],"authenticated_by":"token"}`,
 		auditor: `{"name":"dashboard","groups":[],"roles":["auditor"],"authenticated_by":"token"}`,
+		ops:     `{"name":"ops","groups":[],"roles":["admin"],"authenticated_by":"token"}`,
 		bot:     `{"name":"incident-bot","groups":[],"roles":["delegate"],"authenticated_by":"token"}`,
 	} {
 		assert.JSONEq(t, want, string(s.call(t, request{method: "GET", path: "/v1/whoami", as: as}).body))

@@ -17,9 +17,9 @@ type AWSLogin interface {
 	Login(ctx context.Context, p awsiam.Proof) (awsiam.Session, error)
 }
 
-// logins are the calls that need no token, because they give one out. Where a
-// way in isn't configured its calls don't exist.
-func (h *Handler) logins() []endpoint {
+// awsLogins are the calls that need no token, because they give one out. Where
+// this way in isn't configured they don't exist.
+func (h *Handler) awsLogins() []endpoint {
 	if h.cfg.AWSLogin == nil {
 		return nil
 	}

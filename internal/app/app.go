@@ -118,7 +118,7 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 		return nil, fmt.Errorf("audit: %w", err)
 	}
 	a.handler, err = api.New(api.Config{
-		Service: a.service, Authenticator: auth, Ready: a.ready, Metrics: a.metrics.registry,
+		Service: a.service, Authenticator: auth, Ready: a.ready, Reload: a.reload, Metrics: a.metrics.registry,
 		LoginOIDC: loginOIDC(cfg), AWSLogin: awsLogin(aws), AdminListener: cfg.AdminListen != "", Spec: spec.OpenAPI(), Log: opts.Log,
 		Version: api.Version{Version: version.Version, Commit: version.Commit, Go: version.Go()},
 	})

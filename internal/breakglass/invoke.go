@@ -175,9 +175,8 @@ func (s *Service) subjectOf(caller Principal, in Invocation) (Subject, error) {
 	if in.Invoker == "" || in.Invoker == caller.Name {
 		return Subject{Name: caller.Name, Groups: caller.Groups}, nil
 	}
-	if !caller.Is(RoleDelegate) {
-		return Subject{}, &Error{Code: CodeForbidden,
-			Message: "Only a delegate may invoke for somebody else. Leave `invoker` out to invoke for yourself."}
+	if refusal := May(caller, CallInvoke, TargetForeign); refusal != nil {
+		return Subject{}, refusal
 	}
 	p, ok := s.cfg.Directory.Lookup(in.Invoker)
 	if !ok {

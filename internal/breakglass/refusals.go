@@ -27,7 +27,7 @@ func (s *Service) refusedEntry(caller Principal, in Invocation) LogEntry {
 	in.Invoker = Canonical(in.Invoker)
 	if in.Invoker != "" && in.Invoker != caller.Name && CheckName(in.Invoker) == "" {
 		// Nobody may put another's name on a refusal of his own.
-		if _, known := s.cfg.Directory.Lookup(in.Invoker); known && caller.Is(RoleDelegate) {
+		if _, known := s.cfg.Directory.Lookup(in.Invoker); known && Permit(caller, CallInvoke, TargetForeign) == Allow {
 			e.Invoker = in.Invoker
 		} else {
 			e.Detail = map[string]string{DetailRequestedInvoker: in.Invoker}

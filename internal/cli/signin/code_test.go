@@ -148,6 +148,10 @@ func TestAttackAnswerOfAnotherProvider(t *testing.T) {
 	v.come(t, nil, url.Values{"state": {v.state}, "code": {"c"}})
 	_, err := v.wait(t)
 	require.NoError(t, err, "a provider that doesn't know RFC 9207 sends no iss")
+	v = begin(t, t.Context(), f.discover(t))
+	v.come(t, nil, url.Values{"state": {v.state}, "code": {"c"}, "iss": {"https://evil.example"}})
+	_, err = v.wait(t)
+	require.ErrorContains(t, err, "another identity provider")
 }
 
 func TestAttackIDTokenThatIsNotOfThisLogin(t *testing.T) {
@@ -220,7 +224,9 @@ func TestProvidersThatAreNotUsed(t *testing.T) {
 			tc.change(f)
 			p, err := Discover(t.Context(), f.config())
 			if err == nil {
-				_, err = p.Code(t.Context(), func(string) { t.Error("asks for a visit") })
+				ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				defer cancel()
+				_, err = p.Code(ctx, func(string) { t.Error("asks for a visit") })
 			}
 			require.ErrorContains(t, err, tc.want)
 		})
