@@ -1,13 +1,17 @@
 package cli_test
 
 import (
+	"bytes"
 	"crypto/sha1"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,7 +115,7 @@ func (w *loginWorld) logins() string {
 	return string(b)
 }
 
-// rewrite changes the stored login, as time would.
+// expire changes the stored login, as time would.
 func (w *loginWorld) expire(left time.Duration) {
 	w.t.Helper()
 	var all map[string]any
@@ -209,6 +213,45 @@ func TestAnAWSLoginIsKeptPrivateAndLastsOverARestart(t *testing.T) {
 	w.start()
 	got = w.bgctl(nil, "whoami")
 	assert.Equal(t, 3, got.code, got.stderr)
+}
+
+// Whoever has read a login on its way can't log in with it: not at the server
+// that took it, and not after a restart.
+func TestALoginThatWasSeenOnItsWayIsWorthNothing(t *testing.T) {
+	t.Parallel()
+	w := newLoginWorld(t, "1h")
+	target, err := url.Parse(w.server.url)
+	require.NoError(t, err)
+	var proof []byte
+	forward := httputil.NewSingleHostReverseProxy(target)
+	between := serve(t, func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		assert.NoError(t, err)
+		if r.URL.Path == "/v1/login/aws" {
+			proof = body
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		forward.ServeHTTP(rw, r)
+	})
+	got := w.bgctl(append(environment(w.alice), "BGCTL_SERVER="+between), "login", "--aws")
+	require.Zero(t, got.code, got.stderr)
+	require.NotEmpty(t, proof)
+	assert.NotContains(t, string(proof), w.alice.SecretAccessKey)
+	replay := func() (int, string) {
+		resp, err := http.Post(w.server.url+"/v1/login/aws", "application/json", bytes.NewReader(proof))
+		require.NoError(t, err)
+		defer func() { _ = resp.Body.Close() }()
+		body, err := io.ReadAll(resp.Body)
+		require.NoError(t, err)
+		return resp.StatusCode, string(body)
+	}
+	for range 2 {
+		status, body := replay()
+		assert.Equal(t, 401, status)
+		assert.Contains(t, body, "used before")
+		w.server.stop()
+		w.start()
+	}
 }
 
 func TestAnAWSLoginIsRenewedWhileTheCredentialsAreValid(t *testing.T) {
