@@ -252,6 +252,18 @@ func TestOnlyADelegateCanNameAnotherInvokerAndNeverGetsHisCredentials(t *testing
 	}
 }
 
+// A delegate who repeats a call with another spelling of the same person makes
+// the same request.
+func TestAnIdempotencyKeyHoldsOverSpellings(t *testing.T) {
+	s := start(t, options{})
+	var first, again breakglass.View
+	for spelling, out := range map[string]*breakglass.View{alice: &first, strings.ToUpper(alice): &again} {
+		s.call(t, request{method: "POST", path: "/v1/breakglass", as: bot, body: body(`invoker="` + spelling + `"`),
+			header: http.Header{"Idempotency-Key": {"k"}}}).into(201, out)
+	}
+	assert.Equal(t, first.ID, again.ID)
+}
+
 func TestTheTableAndTheContractHaveTheSameCalls(t *testing.T) {
 	c, err := loadContract()
 	require.NoError(t, err)

@@ -213,6 +213,11 @@ func TestTheAccessLogSaysWhoDidWhatAndHowItWent(t *testing.T) {
 	assert.Equal(t, bob, line["principal"])
 	assert.Equal(t, "profile_unknown", line["code"])
 	assert.Contains(t, line, "seconds")
+
+	refused := s.call(t, request{method: "GET", path: "/v1/whoami", as: "mallory"})
+	assert.Equal(t, 401, refused.status)
+	assert.Contains(t, s.log.String(), `"request_id":"`+refused.header.Get("X-Request-Id")+`","code":"unauthenticated","cause":"invalid credentials"`,
+		"only the log says why a login failed")
 }
 
 // raw sends bytes and returns the answer, if any.

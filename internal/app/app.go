@@ -72,8 +72,8 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	for _, w := range warn(cfg) {
-		opts.Log.Warn("the configuration lacks a safeguard", "what", w)
+	for _, w := range warn(cfg, opts.Now()) {
+		opts.Log.Warn("the configuration needs a look", "what", w)
 	}
 	a := &App{cfg: cfg, opts: opts, metrics: newMetrics(), failed: make(chan error, 2)}
 	defer func() {

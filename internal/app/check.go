@@ -54,12 +54,13 @@ func Check(path string) (warnings []string, err error) {
 		errs = append(errs, fmt.Errorf("%s: notify: %w", path, err))
 	}
 	sinks.Close()
-	return warn(cfg), errors.Join(errs...)
+	return warn(cfg, time.Now()), errors.Join(errs...)
 }
 
-// warn names what leaves a server without one of its safeguards.
-func warn(cfg config.Config) []string {
-	var w []string
+// warn names what leaves a server without one of its safeguards, or somebody
+// without a way in.
+func warn(cfg config.Config, now time.Time) []string {
+	w := authn.Warnings(cfg.Auth.Tokens, now)
 	if len(cfg.Notify.Sinks) == 0 {
 		w = append(w, "notify.sinks is empty: nobody is told when the glass is broken")
 	}

@@ -67,6 +67,18 @@ func TestATokenNamesItsOwner(t *testing.T) {
 	assert.NoError(t, err, "the scheme's case doesn't matter (RFC 9110, section 11.1)")
 }
 
+func TestRolesAreForAPersonInWhateverSpellingTheyAreConfigured(t *testing.T) {
+	s, err := authn.New([]authn.Token{{Name: "Sam@Example.com", SHA256: hash("t"), Groups: []string{"e\u0301quipe"}}}, authn.Roles{
+		breakglass.RoleAdmin: {Users: []string{"Sam@Example.com"}}, breakglass.RoleAuditor: {Groups: []string{"équipe"}}, breakglass.RoleReviewer: {Groups: []string{"Équipe"}}})
+	require.NoError(t, err)
+	p, err := s.Authenticate(request("Bearer t"))
+	require.NoError(t, err)
+	assert.Equal(t, "sam@example.com", p.Name)
+	assert.Equal(t, []breakglass.Role{breakglass.RoleAuditor, breakglass.RoleAdmin}, p.Roles, "groups differ in case")
+	_, ok := s.Lookup("SAM@example.com")
+	assert.True(t, ok)
+}
+
 func TestWhatIsNotExactlyOneKnownBearerTokenIsRefused(t *testing.T) {
 	s := people(t)
 	for name, tc := range map[string]struct {

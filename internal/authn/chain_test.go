@@ -137,3 +137,26 @@ func TestStaticTokensAllocateNothingInTheChain(t *testing.T) {
 	r := request("Bearer sam-token")
 	assert.Zero(t, testing.AllocsPerRun(100, func() { _, _ = c.Authenticate(r) }))
 }
+
+// Whatever a token looks like, at most one way in sees it, and the right one.
+func FuzzChain(f *testing.F) {
+	for _, token := range []string{jwt, session, "alice-token", "ey.e.", "eyJ..", "a.b.c", "bgs_", "eyJ.a.b.c", "bgs_eyJ.a.b"} {
+		f.Add(token)
+	}
+	static := people(f)
+	f.Fuzz(func(t *testing.T, token string) {
+		oidc, aws := &way{err: authn.Invalid(nil)}, &way{err: authn.Invalid(nil)}
+		_, err := authn.NewChain(static, authn.Ways{JWT: oidc, Session: aws}).Authenticate(request("Bearer " + token))
+		if len(oidc.shown)+len(aws.shown) > 1 {
+			t.Fatalf("%q was shown to several ways in", token)
+		}
+		if len(oidc.shown) == 1 && strings.Count(token, ".") != 2 || len(aws.shown) == 1 && !strings.HasPrefix(token, authn.SessionPrefix) {
+			t.Fatalf("%q was shown to a way in that it isn't meant for", token)
+		}
+		if err == nil != (len(oidc.shown)+len(aws.shown) == 0 && knownTokens[token]) {
+			t.Fatalf("%q: %v", token, err)
+		}
+	})
+}
+
+var knownTokens = map[string]bool{"alice-token": true, "alice-next": true, "sam-token": true, "bot-token~+/==": true}

@@ -12,7 +12,7 @@ type Instant time.Time
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (i *Instant) UnmarshalText(text []byte) error {
 	for _, form := range []string{time.DateOnly, time.RFC3339} {
-		if t, err := time.Parse(form, string(text)); err == nil {
+		if t, err := time.Parse(form, string(text)); err == nil && t.Year() >= 1970 { // the zero time means that there is none
 			*i = Instant(t.UTC())
 			return nil
 		}
