@@ -2,6 +2,7 @@ package signin
 
 import (
 	"context"
+	"errors"
 	"net/http/httptest"
 	"testing"
 	"time"
@@ -27,7 +28,9 @@ func deviceLogin(t *testing.T, f *faulty) (tokens Tokens, waits []time.Duration,
 	p, err := Discover(t.Context(), cfg)
 	require.NoError(t, err)
 	tokens, err = p.Device(t.Context(), func(shown Prompt) { prompt = shown }, func(_ context.Context, d time.Duration) error {
-		waits = append(waits, d)
+		if waits = append(waits, d); len(waits) > 400 {
+			return errors.New("it asks without end")
+		}
 		now = now.Add(d)
 		return nil
 	})
@@ -70,9 +73,8 @@ func TestDeviceLoginThatComesToNothing(t *testing.T) {
 			if tc.change != nil {
 				tc.change(f)
 			}
-			_, waits, _, err := deviceLogin(t, f)
+			_, _, _, err := deviceLogin(t, f)
 			require.ErrorContains(t, err, tc.want)
-			assert.Less(t, len(waits), 400)
 		})
 	}
 }
