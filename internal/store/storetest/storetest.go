@@ -94,6 +94,7 @@ func cases() []testCase {
 		{name: "ActiveEventsComeByExpiry", run: testByExpiry},
 		{name: "AnIdempotencyKeyIsKeptPerCaller", run: testIdempotency},
 		{name: "OneKeyMakesOneEventUnderContention", run: testIdempotencyRace},
+		{name: "AKeyWithoutAnEventIsUsedOnceUnderContention", run: testUseOnce},
 		{name: "OldIdempotencyKeysAreForgotten", run: testPurge},
 		{name: "TheJournalHasNoGaps", run: testJournalOrder},
 		{name: "TheJournalIsFilteredWithoutMissingAny", run: testJournalFilters},
