@@ -18,10 +18,13 @@ build:
 demo: build
 	scripts/demo.sh
 
-# The Python tools (AWS emulator, AWS CLI, schemathesis) are for some tests alone.
+# The Python tools (AWS emulator, AWS CLI, schemathesis), the identity provider and
+# what a desktop has are for some tests alone.
 # Without them those tests are skipped; BREAKGLASS_REQUIRE_EMULATORS=1 makes that a failure.
 venv:
 	scripts/venv.sh
+	scripts/oidc.sh
+	scripts/desktop.sh
 
 # The DynamoDB emulator is for the tests of that store. It needs Rust.
 dynamodb:

@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"breakglass/internal/authn"
 	"breakglass/internal/breakglass"
 	"breakglass/internal/config"
 	"breakglass/internal/store/sqlite"
@@ -90,6 +92,56 @@ func TestCheckAcceptsTheExamplesAndNamesProblems(t *testing.T) {
 	assert.Contains(t, stdout, `did you mean "users"`)
 	assert.Contains(t, stderr, "problems")
 	assert.NotContains(t, stdout, "no problems")
+}
+
+func TestANewTokenIsPrintedOnceAndItsEntryIsAccepted(t *testing.T) {
+	code, token, entry := command("token", "new", "--name", "Carol@Example.com", "--groups", "oncall,dba", "--label", "laptop",
+		"--expires", "2999-06-30", "--not-before", "2020-01-01T00:00:00Z", "--allowed-from", "10.0.0.0/8,192.0.2.7")
+	require.Zero(t, code, entry)
+	assert.Regexp(t, `^bgt_[A-Za-z0-9_-]{43}\n$`, token, "the token alone, so that it can go to a file")
+	assert.NotContains(t, entry, strings.TrimSpace(token))
+	line := regexp.MustCompile(`(?m)^ +- \{.*\}$`).FindString(entry)
+	require.NotEmpty(t, line, entry)
+
+	file, _ := install(t)
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(file, []byte(strings.Replace(string(data), "  tokens:\n", "  tokens:\n"+line+"\n", 1)), 0o600))
+	cfg, err := config.Load(file)
+	require.NoError(t, err)
+	static, err := authn.New(cfg.Auth.Tokens, cfg.RoleMembers())
+	require.NoError(t, err)
+	r := httptest.NewRequest(http.MethodGet, "/", nil) // from 192.0.2.1
+	r.Header.Set("Authorization", "Bearer "+strings.TrimSpace(token))
+	_, err = static.Authenticate(r)
+	require.Error(t, err, "not from here")
+	r.RemoteAddr = "10.1.2.3:4711"
+	p, err := static.Authenticate(r)
+	require.NoError(t, err)
+	assert.Equal(t, "carol@example.com", p.Name)
+	assert.Equal(t, []string{"dba", "oncall"}, p.Groups)
+
+	for _, args := range [][]string{{}, {"--name", ":system"}, {"--name", "x", "--expires", "2020-01-01"}, {"--name", "x", "--expires", "soon"}, {"--name", "x", "--allowed-from", "home"}} {
+		code, stdout, stderr := command(append([]string{"token", "new"}, args...)...)
+		assert.Equal(t, 2, code, args)
+		assert.Empty(t, stdout, "no token without an entry")
+		assert.NotEmpty(t, stderr)
+	}
+}
+
+func TestCheckWarnsOfTokensThatEnd(t *testing.T) {
+	file, _ := install(t)
+	t.Setenv("SIEM_HOOK_SECRET", "whsec_"+strings.Repeat("QUJD", 10))
+	data, err := os.ReadFile(file)
+	require.NoError(t, err)
+	soon := time.Now().Add(48 * time.Hour).UTC().Format(time.RFC3339)
+	text := strings.Replace(string(data), "label: pager", "label: pager\n      expires: "+soon, 1)
+	text = strings.Replace(text, "- {name: dashboard, ", "- {name: dashboard, expires: 2020-01-01, ", 1)
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	code, stdout, stderr := command("check", "--config", file)
+	assert.Zero(t, code, stderr)
+	assert.Contains(t, stdout, `warning: auth.tokens[2] of "incident-bot" ("pager") expires at `+soon)
+	assert.Contains(t, stdout, `warning: auth.tokens[3] of "dashboard" expired at 2020-01-01T00:00:00Z`)
 }
 
 func TestBackupAndDeliveriesWorkBesideARunningServer(t *testing.T) {

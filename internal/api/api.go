@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/go-chi/chi/v5"
@@ -22,8 +23,12 @@ const DefaultRequestTimeout = 20 * time.Second
 type Config struct {
 	Service       *breakglass.Service
 	Authenticator authn.Authenticator
+	// AWSLogin is nil where nobody logs in with an AWS identity.
+	AWSLogin AWSLogin
 	// Ready reports what the server needs in order to work; nil means nothing.
 	Ready func(ctx context.Context) []Check
+	// Reload has the rules read again, as SIGHUP does; nil means that there are none.
+	Reload func() []Reloaded
 	// Metrics collects and serves metrics; nil means that there are none.
 	Metrics *prometheus.Registry
 	// AdminListener moves /metrics from this handler to Admin alone.
@@ -31,7 +36,9 @@ type Config struct {
 	// Spec is openapi.yaml.
 	Spec    []byte
 	Version Version
-	Log     *slog.Logger
+	// LoginOIDC lists the providers at which people log in.
+	LoginOIDC []LoginOIDC
+	Log       *slog.Logger
 	// RequestTimeout bounds a call; zero means DefaultRequestTimeout.
 	RequestTimeout time.Duration
 }
@@ -88,7 +95,7 @@ func New(cfg Config) (*Handler, error) {
 	if h.validate, err = newRequestValidator(); err != nil {
 		return nil, err
 	}
-	main := append(h.calls(), h.operations()...)
+	main := slices.Concat(h.calls(), h.loginCalls(), h.awsLogins(), h.operations())
 	if !cfg.AdminListener {
 		main = append(main, h.metricsEndpoint()...)
 	}
@@ -120,18 +127,24 @@ func (h *Handler) Routes() []string {
 	return routes
 }
 
-// calls are the calls under /v1.
+// calls are the calls under /v1; what is allowed to whom is breakglass.Permissions.
 func (h *Handler) calls() []endpoint {
 	return []endpoint{
-		{method: http.MethodPost, pattern: "/v1/breakglass", handle: h.invoke, authenticated: true},
-		{method: http.MethodGet, pattern: "/v1/breakglass", handle: h.list, authenticated: true},
-		{method: http.MethodGet, pattern: "/v1/breakglass/{id}", handle: h.check, authenticated: true},
-		{method: http.MethodPost, pattern: "/v1/breakglass/{id}/close", handle: h.close, authenticated: true},
-		{method: http.MethodPost, pattern: "/v1/breakglass/{id}/credentials", handle: h.credentials, authenticated: true},
-		{method: http.MethodGet, pattern: "/v1/events", handle: h.feed, authenticated: true},
-		{method: http.MethodGet, pattern: "/v1/profiles", handle: h.profiles, authenticated: true},
-		{method: http.MethodGet, pattern: "/v1/whoami", handle: h.whoami, authenticated: true},
+		{method: http.MethodPost, pattern: "/v1/breakglass", handle: h.invoke, call: breakglass.CallInvoke},
+		{method: http.MethodGet, pattern: "/v1/breakglass", handle: h.list, call: breakglass.CallList},
+		{method: http.MethodGet, pattern: "/v1/breakglass/{id}", handle: h.check, call: breakglass.CallCheck},
+		{method: http.MethodPost, pattern: "/v1/breakglass/{id}/close", handle: h.close, call: breakglass.CallClose},
+		{method: http.MethodPost, pattern: "/v1/breakglass/{id}/credentials", handle: h.credentials, call: breakglass.CallCredentials},
+		{method: http.MethodGet, pattern: "/v1/events", handle: h.feed, call: breakglass.CallFeed},
+		{method: http.MethodGet, pattern: "/v1/profiles", handle: h.profiles, call: breakglass.CallProfiles},
+		{method: http.MethodGet, pattern: "/v1/whoami", handle: h.whoami, call: breakglass.CallWhoami},
+		{method: http.MethodPost, pattern: "/v1/admin/reload", handle: h.reload, call: breakglass.CallReload},
 	}
+}
+
+// loginCalls are the calls by which people come to be known: they need no token.
+func (h *Handler) loginCalls() []endpoint {
+	return []endpoint{{method: http.MethodGet, pattern: "/v1/login", handle: h.login}}
 }
 
 // operations are the open paths.

@@ -300,7 +300,7 @@ func TestTokensThatAreWrongGet401AndAChallenge(t *testing.T) {
 	} {
 		for _, route := range s.handler.Routes() {
 			method, path, _ := strings.Cut(route, " ")
-			if !strings.HasPrefix(path, "/v1/") {
+			if !needsToken(route) {
 				continue
 			}
 			r := request{method: method, path: strings.ReplaceAll(path, "{id}", "0000000000000000"), header: http.Header{"Authorization": header}}

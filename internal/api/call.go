@@ -26,7 +26,7 @@ const statusClientGone = 499
 type endpoint struct {
 	method, pattern string
 	handle          func(*call) error
-	authenticated   bool
+	call            breakglass.Call // as in breakglass.Permissions; empty: no login is needed
 }
 
 // call is one request on its way through the API.
@@ -64,9 +64,14 @@ func (h *Handler) serve(e endpoint) http.HandlerFunc {
 		header["X-Request-Id"] = []string{c.id}
 		header["X-Content-Type-Options"] = h.nosniff
 		header["Cache-Control"] = h.noStore
-		if e.authenticated {
+		if e.call != "" {
 			if err := c.authenticate(); err != nil {
 				c.fail(err)
+				return
+			}
+			// Calls about an event or a person are checked where it is known.
+			if refusal := breakglass.MayAtAll(c.caller, e.call); refusal != nil {
+				c.fail(refusal)
 				return
 			}
 		}
@@ -87,7 +92,7 @@ func (c *call) authenticate() error {
 		}
 		c.strike(false)
 		if errors.Is(err, authn.ErrInvalidCredentials) {
-			if wait := c.h.logins.failed(clientAddress(c.r), time.Now()); wait > 0 {
+			if wait := c.h.logins.failed(authn.ClientAddr(c.r), time.Now()); wait > 0 {
 				return tooManyLogins(wait)
 			}
 		}
@@ -107,7 +112,7 @@ func (c *call) context(extra time.Duration) (context.Context, context.CancelFunc
 // origin is the request's context with what audit entries say about the caller.
 func (c *call) origin() context.Context {
 	o := breakglass.Origin{RequestID: c.id}
-	if from := clientAddress(c.r); from.IsValid() {
+	if from := authn.ClientAddr(c.r); from.IsValid() {
 		o.ClientAddr = from.String()
 	}
 	return breakglass.WithOrigin(c.r.Context(), o)
@@ -167,7 +172,7 @@ func (c *call) log(e endpoint, took time.Duration) {
 	attrs := make([]slog.Attr, 0, 9)
 	attrs = append(attrs, slog.String("method", knownMethod(c.r.Method)), slog.String("route", e.pattern), slog.Int("status", status),
 		slog.Float64("seconds", took.Seconds()), slog.String("request_id", c.id))
-	if from := clientAddress(c.r); from.IsValid() {
+	if from := authn.ClientAddr(c.r); from.IsValid() {
 		attrs = append(attrs, slog.String("client_addr", from.String()))
 	}
 	if c.caller.Name != "" {
@@ -175,7 +180,8 @@ func (c *call) log(e endpoint, took time.Duration) {
 	}
 	if c.failed != nil {
 		attrs = append(attrs, slog.String("code", string(c.failed.Code)))
-		if c.failed.Cause != nil && c.w.status >= http.StatusInternalServerError {
+		// Of a refused login too: only the log says why.
+		if c.failed.Cause != nil && (c.w.status >= http.StatusInternalServerError || c.failed.Code == breakglass.CodeUnauthenticated) {
 			attrs = append(attrs, slog.String("cause", c.failed.Cause.Error()))
 		}
 	}

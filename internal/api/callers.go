@@ -40,7 +40,8 @@ func (h *Handler) whoami(c *call) error {
 		Name   string            `json:"name"`
 		Groups []string          `json:"groups"`
 		Roles  []breakglass.Role `json:"roles"`
-	}{c.caller.Name, orEmpty(c.caller.Groups), orEmpty(c.caller.Roles)})
+		Via    string            `json:"authenticated_by"`
+	}{c.caller.Name, orEmpty(c.caller.Groups), orEmpty(c.caller.Roles), c.caller.Via.String()})
 }
 
 // orEmpty makes a JSON array of no elements, not null.

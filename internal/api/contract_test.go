@@ -292,7 +292,7 @@ func TestEveryRouteIsDescribedAndEveryDescribedCallExists(t *testing.T) {
 			described = append(described, method+" "+path)
 		}
 	}
-	s := start(t, options{})
+	s := start(t, options{awsLogin: newAWS(t)})
 	assert.ElementsMatch(t, described, s.handler.Routes())
 }
 

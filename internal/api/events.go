@@ -34,7 +34,7 @@ func (h *Handler) list(c *call) error {
 
 func eventQuery(q query) breakglass.EventQuery {
 	eq := breakglass.EventQuery{
-		Invoker: q.text("invoker", breakglass.CheckName), Status: breakglass.Status(q.text("status", checkStatus)),
+		Invoker: q.person("invoker"), Status: breakglass.Status(q.text("status", checkStatus)),
 		Profile: q.text("profile", breakglass.CheckName), ReasonCode: breakglass.ReasonCode(q.text("reason_code", checkReasonCode)),
 		Since: q.time("since"), Until: q.time("until"), Limit: int(q.number("limit", defaultLimit, minLimit, maxLimit)),
 	}

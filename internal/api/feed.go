@@ -15,7 +15,7 @@ func (h *Handler) feed(c *call) error {
 	q := c.query(&f, "after", "limit", "event", "invoker", "profile", "since", "wait")
 	eq := breakglass.EntryQuery{
 		After: q.number("after", 0, 0, math.MaxInt64), Limit: int(q.number("limit", defaultLimit, minLimit, maxLimit)),
-		Event: breakglass.EntryType(q.text("event", checkEntryType)), Invoker: q.text("invoker", breakglass.CheckName),
+		Event: breakglass.EntryType(q.text("event", checkEntryType)), Invoker: q.person("invoker"),
 		Profile: q.text("profile", breakglass.CheckName), Since: q.time("since"),
 	}
 	wait := q.wait("wait")

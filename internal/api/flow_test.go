@@ -303,10 +303,11 @@ func TestWhoMayDoWhat(t *testing.T) {
 func TestWhoamiAndProfiles(t *testing.T) {
 	s := start(t, options{})
 	for as, want := range map[string]string{
-		alice:   `{"name":"alice@example.com","groups":["engineers"],"roles":[]}`,
-		sam:     `{"name":"sam@example.com","groups":["security"],"roles":["reviewer"]}`,
-		auditor: `{"name":"dashboard","groups":[],"roles":["auditor"]}`,
-		bot:     `{"name":"incident-bot","groups":[],"roles":["delegate"]}`,
+		alice:   `{"name":"alice@example.com","groups":["engineers"],"roles":[],"authenticated_by":"token"}`,
+		sam:     `{"name":"sam@example.com","groups":["security"],"roles":["reviewer"],"authenticated_by":"token"}`,
+		auditor: `{"name":"dashboard","groups":[],"roles":["auditor"],"authenticated_by":"token"}`,
+		ops:     `{"name":"ops","groups":[],"roles":["admin"],"authenticated_by":"token"}`,
+		bot:     `{"name":"incident-bot","groups":[],"roles":["delegate"],"authenticated_by":"token"}`,
 	} {
 		assert.JSONEq(t, want, string(s.call(t, request{method: "GET", path: "/v1/whoami", as: as}).body))
 	}

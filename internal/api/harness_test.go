@@ -35,6 +35,7 @@ const (
 	sam     = "sam@example.com"   // reviewer
 	auditor = "dashboard"
 	bot     = "incident-bot" // delegate
+	ops     = "ops"          // admin
 	nobody  = ""
 )
 
@@ -63,6 +64,7 @@ type server struct {
 	issuer  *switchedIssuer
 	auth    *switchedAuth
 	ready   atomic.Pointer[[]api.Check]
+	reloads atomic.Int64
 	http    *http.Server
 	dir     string
 }
@@ -74,6 +76,8 @@ type options struct {
 	requestTimeout time.Duration
 	dir            string
 	quiet          bool // log nothing below Info
+	awsLogin       api.AWSLogin
+	login          []api.LoginOIDC
 }
 
 func start(t testing.TB, opts options) *server {
@@ -94,8 +98,12 @@ func start(t testing.TB, opts options) *server {
 	s.service = newService(t, s, opts, log)
 	registry := prometheus.NewRegistry()
 	s.handler, err = api.New(api.Config{
-		Service: s.service, Authenticator: s.auth, Spec: spec.OpenAPI(), Log: log, Metrics: registry,
+		Service: s.service, Authenticator: s.auth, Spec: spec.OpenAPI(), Log: log, Metrics: registry, LoginOIDC: opts.login, AWSLogin: opts.awsLogin,
 		AdminListener: opts.adminListener, RequestTimeout: opts.requestTimeout,
+		Reload: func() []api.Reloaded {
+			s.reloads.Add(1)
+			return []api.Reloaded{{File: "policy", OK: true, SHA256: rulesSHA256, Detail: "in force"}, {File: "rate_limits", Detail: "was never readable"}}
+		},
 		Version: api.Version{Version: "test", Commit: "unknown", Go: "go"},
 		Ready: func(context.Context) []api.Check {
 			if checks := s.ready.Load(); checks != nil {
@@ -216,18 +224,37 @@ func (a *switchedAuth) Authenticate(r *http.Request) (breakglass.Principal, erro
 
 func newSwitchedAuth(t testing.TB) *switchedAuth {
 	t.Helper()
-	groups := map[string][]string{alice: {"engineers"}, bob: {"engineers"}, sam: {"security"}, auditor: nil, bot: nil}
+	groups := map[string][]string{alice: {"engineers"}, bob: {"engineers"}, sam: {"security"}, auditor: nil, bot: nil, ops: nil}
+	roles := authn.Roles{
+		breakglass.RoleReviewer: {Groups: []string{"security"}}, breakglass.RoleAuditor: {Users: []string{auditor}},
+		breakglass.RoleDelegate: {Users: []string{bot}}, breakglass.RoleAdmin: {Users: []string{ops}},
+	}
+	for role, name := range holders() {
+		groups[name] = []string{"engineers", "role-" + string(role)}
+		m := roles[role]
+		m.Groups = append(m.Groups, "role-"+string(role))
+		roles[role] = m
+	}
+	delete(roles, "") // the one without any
 	var tokens []authn.Token
 	for name, g := range groups {
 		sum := sha256.Sum256([]byte(tokenOf(name)))
 		tokens = append(tokens, authn.Token{Name: name, SHA256: hex.EncodeToString(sum[:]), Groups: g})
 	}
-	static, err := authn.New(tokens, authn.Roles{
-		breakglass.RoleReviewer: {Groups: []string{"security"}}, breakglass.RoleAuditor: {Users: []string{auditor}},
-		breakglass.RoleDelegate: {Users: []string{bot}},
-	})
+	static, err := authn.New(tokens, roles)
 	require.NoError(t, err)
 	return &switchedAuth{Static: static}
+}
+
+const rulesSHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
+// holders are engineers of whom each has one role, and one, under "", none.
+func holders() map[breakglass.Role]string {
+	out := map[breakglass.Role]string{"": "no-role"}
+	for _, role := range breakglass.Roles() {
+		out[role] = "the-" + string(role)
+	}
+	return out
 }
 
 func tokenOf(name string) string {

@@ -116,6 +116,11 @@ func (q query) text(name string, check func(string) string) string {
 	return v
 }
 
+// person returns the canonical form of a parameter that names a person.
+func (q query) person(name string) string {
+	return breakglass.Canonical(q.text(name, breakglass.CheckPersonName))
+}
+
 // number returns a whole number from lowest to highest.
 func (q query) number(name string, absent, lowest, highest int64) int64 {
 	v, ok := q.get(name)

@@ -67,11 +67,16 @@ func (s *server) everyCall(t testing.TB, as string, each func(route string, a an
 	}
 }
 
+// needsToken says that a route, such as "GET /v1/whoami", is for known callers.
+func needsToken(route string) bool {
+	return strings.Contains(route, "/v1/") && !strings.Contains(route, "/v1/login")
+}
+
 func TestADefectIsA500ThatTellsNothing(t *testing.T) {
 	s := start(t, options{})
 	s.auth.panics.Store(true)
 	s.everyCall(t, alice, func(route string, a answer) {
-		if !strings.Contains(route, "/v1/") {
+		if !needsToken(route) {
 			assert.Equal(t, 200, a.status, route)
 			return
 		}
@@ -87,7 +92,7 @@ func TestWhatIsOutOfOrderIsA503WithoutItsCause(t *testing.T) {
 	s := start(t, options{})
 	s.auth.down.Store(true)
 	s.everyCall(t, alice, func(route string, a answer) {
-		if strings.Contains(route, "/v1/") {
+		if needsToken(route) {
 			assert.Equal(t, 503, a.status, route)
 			assert.NotContains(t, string(a.body), "10.1.2.3")
 			assert.NotContains(t, string(a.body), "refused")
@@ -210,6 +215,11 @@ func TestTheAccessLogSaysWhoDidWhatAndHowItWent(t *testing.T) {
 	assert.Equal(t, "127.0.0.1", line["client_addr"])
 	assert.Equal(t, "127.0.0.1", s.entries(t)[0].Detail["client_addr"])
 	assert.Contains(t, line, "seconds")
+
+	refused := s.call(t, request{method: "GET", path: "/v1/whoami", as: "mallory"})
+	assert.Equal(t, 401, refused.status)
+	assert.Contains(t, s.log.String(), `"request_id":"`+refused.header.Get("X-Request-Id")+`","code":"unauthenticated","cause":"invalid credentials"`,
+		"only the log says why a login failed")
 }
 
 // raw sends bytes and returns the answer, if any.

@@ -25,7 +25,7 @@ import (
 // schemathesisConfig knows events and profiles of the caller, so that requests
 // get as far as the rules. A request that openapi.yaml allows is then accepted,
 // except where that rests on what the server knows: cursors, positions in the
-// trail, keys used before, and what earlier requests have done to an event.
+// trail, keys used before, nonces, and what earlier requests have done to an event.
 var schemathesisConfig = template.Must(template.New("").Parse(`
 warnings = {fail-on = ["missing_test_data", "validation_mismatch", "method_not_allowed", "unsupported_regex",
   "rate_limited", "dictionary_mismatch"{{if .Auditor}}, "missing_auth"{{end}}]}
@@ -80,6 +80,14 @@ phases.coverage.checks.positive_data_acceptance.expected-statuses = ["2xx", "404
 [[operations]]
 include-name = "GET /v1/events"
 checks.positive_data_acceptance.expected-statuses = [{{if .Auditor}}"2xx"{{else}}"403"{{end}}, "422"]
+
+[[operations]]
+include-name = "POST /v1/login/aws"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "422"]
+
+[[operations]]
+include-name = "POST /v1/admin/reload"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "403"]
 `))
 
 // known is what the caller of a run has, and the run knows about.
@@ -151,7 +159,7 @@ func TestSchemathesisFindsNothing(t *testing.T) {
 	for i := range 240 {
 		profiles = append(profiles, fmt.Sprintf("profile-%d", i))
 	}
-	s := start(t, options{profiles: profiles, policy: "version: \"1\"\nrules:\n  - {name: open, users: [\"*\"]}\n"}) // those have no rate limits
+	s := start(t, options{profiles: profiles, awsLogin: newAWS(t), policy: "version: \"1\"\nrules:\n  - {name: open, users: [\"*\"]}\n"}) // those have no rate limits
 	// A poll of a minute shows nothing that a short one doesn't.
 	hasty := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Has("wait") {
@@ -168,7 +176,7 @@ func TestSchemathesisFindsNothing(t *testing.T) {
 	go func() { _ = srv.Serve(listener) }()
 	t.Cleanup(func() { _ = srv.Close() })
 
-	for _, as := range []string{alice, sam} {
+	for _, as := range []string{alice, sam, ops} {
 		t.Run(as, func(t *testing.T) {
 			dir := t.TempDir()
 			config := filepath.Join(dir, "schemathesis.toml")

@@ -19,7 +19,7 @@ type invokeRequest struct {
 	ReasonCode      string  `json:"reason_code" validate:"required,reason_code"`
 	Justification   string  `json:"justification" validate:"required,justification"`
 	Ticket          string  `json:"ticket" validate:"ticket"`
-	Invoker         *string `json:"invoker" validate:"omitnil,name"`
+	Invoker         *string `json:"invoker" validate:"omitnil,person"`
 	DurationSeconds *int64  `json:"duration_seconds" validate:"omitnil,duration_seconds"`
 }
 
@@ -44,6 +44,7 @@ func checks() map[string]func(v reflect.Value) string {
 	}
 	return map[string]func(reflect.Value) string{
 		"name":          onText(breakglass.CheckName),
+		"person":        onText(breakglass.CheckPersonName),
 		"reason_code":   onText(func(s string) string { return breakglass.CheckReasonCode(breakglass.ReasonCode(s)) }),
 		"justification": onText(breakglass.CheckJustification),
 		"ticket":        onText(breakglass.CheckTicket),

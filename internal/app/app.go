@@ -74,8 +74,8 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	for _, w := range warn(cfg) {
-		opts.Log.Warn("the configuration lacks a safeguard", "what", w.String())
+	for _, w := range warn(cfg, opts.Now()) {
+		opts.Log.Warn("the configuration needs a look", "what", w.String())
 	}
 	for _, w := range exposed(cfg) {
 		opts.Log.Warn("a file of the server is not private", "what", w.String())
@@ -95,10 +95,19 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	}
 	a.rules = newRules(cfg, opts.Log, a.metrics)
 
-	auth, err := authn.New(cfg.Auth.Tokens, cfg.RoleMembers())
+	static, err := authn.NewAt(cfg.Auth.Tokens, cfg.RoleMembers(), opts.Now)
 	if err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}
+	jwt, err := a.newOIDC(ctx)
+	if err != nil {
+		return nil, err
+	}
+	aws, err := a.newAWSLogin()
+	if err != nil {
+		return nil, fmt.Errorf("auth.aws: %w", err)
+	}
+	auth := authn.NewChain(static, authn.Ways{JWT: jwt, Session: sessions(aws)})
 	sinks, err := a.newSinks(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("notify: %w", err)
@@ -120,8 +129,8 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	}
 	a.metrics.registry.MustRegister(&storeGauges{store: a.store, mirror: a.mirror, sinks: sinks.Names(), now: opts.Now, log: opts.Log})
 	a.handler, err = api.New(api.Config{
-		Service: a.service, Authenticator: auth, Ready: a.ready, Metrics: a.metrics.registry,
-		AdminListener: cfg.AdminListen != "", Spec: spec.OpenAPI(), Log: opts.Log,
+		Service: a.service, Authenticator: auth, Ready: a.ready, Reload: a.reload, Metrics: a.metrics.registry,
+		LoginOIDC: loginOIDC(cfg), AWSLogin: awsLogin(aws), AdminListener: cfg.AdminListen != "", Spec: spec.OpenAPI(), Log: opts.Log,
 		Version: api.Version{Version: version.Version, Commit: version.Commit, Go: version.Go()},
 	})
 	return a, err

@@ -121,3 +121,36 @@ func TestCheckReportsTheProblemsOfEveryFile(t *testing.T) {
 	_, err = Check("../../deploy/compose/config.yaml")
 	require.NoError(t, err)
 }
+
+func TestCheckReadsTheKeysThatSignSessions(t *testing.T) {
+	dir := t.TempDir()
+	config := filepath.Join(dir, "config.yaml")
+	data, err := os.ReadFile("../../deploy/compose/config.yaml")
+	require.NoError(t, err)
+	write := func(keys string) {
+		aws := keys + "  aws: {server_names: [a], regions: [us-east-1], rules: [{account: \"123456789012\", user: alice, name: alice}]}\n"
+		text := strings.Replace(string(data), "auth:\n", "auth:\n"+aws, 1)
+		require.NotEqual(t, string(data), text)
+		require.NoError(t, os.WriteFile(config, []byte(text), 0o600))
+	}
+	for _, name := range []string{"policy.yaml", "ratelimit.yaml"} {
+		rules, err := os.ReadFile(filepath.Join("../../deploy/compose", name))
+		require.NoError(t, err)
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), rules, 0o600))
+	}
+	write("")
+	warnings, err := Check(config)
+	require.NoError(t, err)
+	assert.Contains(t, strings.Join(warnings, "\n"), "auth.session_keys is empty: logins end when the server restarts")
+	write("  session_keys: [{env: BREAKGLASS_TEST_SESSION_KEY}]\n")
+	_, err = Check(config)
+	require.ErrorContains(t, err, "auth.session_keys[0]: the environment variable BREAKGLASS_TEST_SESSION_KEY isn't set")
+	t.Setenv("BREAKGLASS_TEST_SESSION_KEY", "short-secret")
+	_, err = Check(config)
+	require.ErrorContains(t, err, "at least 32 characters")
+	assert.NotContains(t, err.Error(), "short-secret")
+	t.Setenv("BREAKGLASS_TEST_SESSION_KEY", "a-key-of-this-test-0123456789-abcdefghijkl")
+	warnings, err = Check(config)
+	require.NoError(t, err)
+	assert.NotContains(t, strings.Join(warnings, "\n"), "session_keys")
+}

@@ -8,8 +8,10 @@ import (
 	"io/fs"
 	"slices"
 	"strings"
+	"time"
 
 	"breakglass/internal/authn"
+	"breakglass/internal/authn/oidc"
 	"breakglass/internal/config"
 	"breakglass/internal/policy"
 	"breakglass/internal/ratelimit"
@@ -43,7 +45,7 @@ func Check(path string) (warnings []string, err error) {
 	for _, p := range in.Config.Notify.CheckSecrets(nil) {
 		c.add("notify."+p.Path, p.Message)
 	}
-	for _, w := range slices.Concat(warn(in.Config), exposed(in.Config)) {
+	for _, w := range slices.Concat(warn(in.Config, time.Now()), exposed(in.Config)) {
 		c.warn(in.File.Problem(w.path, w.words))
 	}
 	c.strangers(policyFile, limitsFile)
@@ -115,7 +117,8 @@ func (c *checker) auth() {
 		return
 	}
 	_, err := authn.New(c.Config.Auth.Tokens, c.Config.RoleMembers())
-	if err == nil {
+	_, keys := sessionKeys(c.Config.Auth)
+	if err = errors.Join(err, keys, oidc.CheckFiles(c.Config.Auth.OIDC)); err == nil {
 		return
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
@@ -132,14 +135,27 @@ type warning struct{ path, words string }
 
 func (w warning) String() string { return w.path + " " + w.words }
 
-// warn names what leaves a server without one of its safeguards.
-func warn(cfg config.Config) []warning {
+// warningOf takes a sentence that begins with the path of a field.
+func warningOf(sentence string) warning {
+	path, words, _ := strings.Cut(sentence, " ")
+	return warning{path, words}
+}
+
+// warn names what leaves a server without one of its safeguards, or somebody
+// without a way in.
+func warn(cfg config.Config, now time.Time) []warning {
 	var w []warning
+	for _, sentence := range slices.Concat(authn.Warnings(cfg.Auth.Tokens, now), oidc.Warnings(cfg.Auth.OIDC)) {
+		w = append(w, warningOf(sentence))
+	}
 	if len(cfg.Notify.Sinks) == 0 {
 		w = append(w, warning{"notify.sinks", "is empty: nobody is told when the glass is broken"})
 	}
 	if cfg.RateLimitFile == "" {
 		w = append(w, warning{"rate_limit_file", "is absent: nothing bounds how often the glass is broken"})
+	}
+	if cfg.Auth.AWS != nil && len(cfg.Auth.SessionKeys) == 0 {
+		w = append(w, warning{"auth.session_keys", "is empty: logins end when the server restarts, and no other server accepts them"})
 	}
 	holders := func(m authn.Members) int { return len(m.Users) + len(m.Groups) }
 	if holders(cfg.Roles.Reviewer)+holders(cfg.Roles.Auditor) == 0 {

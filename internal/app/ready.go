@@ -59,3 +59,16 @@ func rulesCheck(name string, s reload.Status) api.Check {
 	}
 	return api.Check{Name: name, OK: true, Detail: "in force: sha256 " + s.SHA256}
 }
+
+// reloaded says what is in force after a reading.
+func (r *rules) reloaded() []api.Reloaded {
+	out := []api.Reloaded{reloaded("policy", r.policy.Status())}
+	if r.limits != nil {
+		out = append(out, reloaded("rate_limits", r.limits.Status()))
+	}
+	return out
+}
+
+func reloaded(name string, s reload.Status) api.Reloaded {
+	return api.Reloaded{File: name, OK: s.Err == nil, SHA256: s.SHA256, Detail: rulesCheck(name, s).Detail}
+}

@@ -134,7 +134,9 @@ func (a *App) Failed() <-chan error { return a.failed }
 
 // Reload reads the rules again and reopens the audit mirror, as after a
 // rotation of log files.
-func (a *App) Reload(context.Context) {
+func (a *App) Reload(context.Context) { a.reload() }
+
+func (a *App) reload() []api.Reloaded {
 	a.opts.Log.Info("reload requested")
 	a.rules.reload()
 	if a.mirror != nil {
@@ -142,6 +144,7 @@ func (a *App) Reload(context.Context) {
 			a.opts.Log.Error("the audit mirror could not be reopened", "error", err)
 		}
 	}
+	return a.rules.reloaded()
 }
 
 // Stop finishes what was accepted and closes everything: first the API, then

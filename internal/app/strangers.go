@@ -35,7 +35,7 @@ type people struct{ users, groups map[string]bool }
 func staticPeople(cfg config.Config) people {
 	p := people{users: map[string]bool{policy.Everybody: true}, groups: map[string]bool{}}
 	for _, t := range cfg.Auth.Tokens {
-		p.users[t.Name] = true
+		p.users[breakglass.Canonical(t.Name)] = true
 		for _, g := range t.Groups {
 			p.groups[g] = true
 		}
@@ -70,8 +70,11 @@ func (c *checker) strangers(files ...*source) {
 }
 
 func (c *checker) people(at *yamlfile.File, path string, users, groups []string, known people) {
+	if len(c.Config.Auth.OIDC) > 0 || c.Config.Auth.AWS != nil {
+		return // people whom the configuration doesn't list
+	}
 	for i, u := range users {
-		if !known.users[u] && breakglass.CheckName(u) == "" {
+		if !known.users[breakglass.Canonical(u)] && breakglass.CheckName(u) == "" {
 			c.warn(at.Problem(fmt.Sprintf("%s.users[%d]", path, i), fmt.Sprintf("no token of auth.tokens belongs to %.64q", u)))
 		}
 	}

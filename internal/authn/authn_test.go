@@ -54,6 +54,8 @@ func TestATokenNamesItsOwner(t *testing.T) {
 	} {
 		got, err := s.Authenticate(request("Bearer " + token))
 		require.NoError(t, err, token)
+		assert.Equal(t, breakglass.Via{Method: breakglass.MethodToken}, got.Via)
+		got.Via = breakglass.Via{}
 		assert.Equal(t, want, got)
 		known, ok := s.Lookup(want.Name)
 		assert.True(t, ok)
@@ -63,6 +65,18 @@ func TestATokenNamesItsOwner(t *testing.T) {
 	assert.False(t, ok)
 	_, err := s.Authenticate(request("bEARER sam-token"))
 	assert.NoError(t, err, "the scheme's case doesn't matter (RFC 9110, section 11.1)")
+}
+
+func TestRolesAreForAPersonInWhateverSpellingTheyAreConfigured(t *testing.T) {
+	s, err := authn.New([]authn.Token{{Name: "Sam@Example.com", SHA256: hash("t"), Groups: []string{"e\u0301quipe"}}}, authn.Roles{
+		breakglass.RoleAdmin: {Users: []string{"Sam@Example.com"}}, breakglass.RoleAuditor: {Groups: []string{"équipe"}}, breakglass.RoleReviewer: {Groups: []string{"Équipe"}}})
+	require.NoError(t, err)
+	p, err := s.Authenticate(request("Bearer t"))
+	require.NoError(t, err)
+	assert.Equal(t, "sam@example.com", p.Name)
+	assert.Equal(t, []breakglass.Role{breakglass.RoleAuditor, breakglass.RoleAdmin}, p.Roles, "groups differ in case")
+	_, ok := s.Lookup("SAM@example.com")
+	assert.True(t, ok)
 }
 
 func TestWhatIsNotExactlyOneKnownBearerTokenIsRefused(t *testing.T) {
@@ -123,24 +137,43 @@ func TestEveryFaultOfTheConfigurationIsReportedAtOnce(t *testing.T) {
 		{Name: "carol", SHA256: hash("a"), Groups: []string{" x"}},
 		{Name: "dave", SHA256: hash("")},
 		{Name: "erin\n", SHA256: hash("f")},
-	}, authn.Roles{"superuser": {}, breakglass.RoleDelegate: {Users: []string{"*"}, Groups: []string{""}}})
+		{Name: "аlice", SHA256: hash("g")}, // its first letter is Cyrillic
+		{Name: "frank", SHA256: hash("h"), Label: "a\tb", NotBefore: instant(t, "2026-02-01"), Expires: instant(t, "2026-02-01")},
+		{Name: "grace", SHA256: hash("i"), AllowedFrom: []string{"10.0.0.1/8", "home", "::ffff:10.0.0.0/104"}},
+		{Name: "heidi", SHA256: hash("j"), AllowedFrom: []string{}},
+	}, authn.Roles{"superuser": {}, breakglass.RoleAuditor: {Users: []string{"BOB"}}, breakglass.RoleDelegate: {Users: []string{"*"}, Groups: []string{"", "*"}}})
 	require.Error(t, err)
 	for _, want := range []string{
-		`auth.tokens[0]: name "" must not be empty`,
-		`auth.tokens[1]: name ":system": names that begin with a colon`,
-		`auth.tokens[2]: sha256 must be 64 hex characters`,
-		`auth.tokens[3]: name "Alice" differs from "alice" only in upper and lower case`,
-		`auth.tokens[5]: groups of "bob" differ`,
-		`auth.tokens[6]: group " x" must not begin or end with white space`,
-		`auth.tokens[6]: sha256 is also that of auth.tokens[0]`,
-		`auth.tokens[7]: sha256 is that of an empty token`,
-		`auth.tokens[8]: name "erin\n" must not`,
-		`roles: there is no role "superuser"`,
-		`roles: delegate: "*" has no meaning here`,
-		`roles: delegate "" must not be empty`,
+		`auth.tokens[0].name: must not be empty`,
+		`auth.tokens[1].name: must not begin with a colon`,
+		`auth.tokens[2].sha256: must be the SHA-256 of the token as 64 hex characters`,
+		`auth.tokens[3].name: "Alice" is another spelling of "alice"`,
+		`auth.tokens[5].groups: differ from those of another token of "bob"`,
+		`auth.tokens[6].groups[0]: must not begin or end with white space`,
+		`auth.tokens[6].sha256: is the same token as auth.tokens[0]`,
+		`auth.tokens[7].sha256: is the SHA-256 of nothing`,
+		`auth.tokens[8].name: must not`,
+		`auth.tokens[9].name: must not mix letters of several scripts`,
+		`auth.tokens[10].label: must not contain control`,
+		`auth.tokens[10].expires: must be later than not_before`,
+		`auth.tokens[11].allowed_from[0]: "10.0.0.1/8" has bits beyond its mask: write 10.0.0.0/8`,
+		`auth.tokens[11].allowed_from[1]: "home" must be a network`,
+		`auth.tokens[11].allowed_from[2]: "::ffff:10.0.0.0/104" must be written as an IPv4 network`,
+		`auth.tokens[12].allowed_from: must name a network`,
+		`roles.superuser: there is no such role`,
+		`roles.auditor.users[0]: "BOB" is another spelling of "bob"`,
+		`roles.delegate.users[0]: must not be *`,
+		`roles.delegate.groups[0]: must not be empty`,
+		`roles.delegate.groups[1]: "*" has no meaning here`,
 	} {
 		assert.ErrorContains(t, err, want)
 	}
+}
+
+func instant(t testing.TB, text string) (i authn.Instant) {
+	t.Helper()
+	require.NoError(t, i.UnmarshalText([]byte(text)))
+	return i
 }
 
 func TestAuthenticationAllocatesNothingOnItsWay(t *testing.T) {

@@ -5,8 +5,12 @@ import (
 	"strings"
 )
 
-// MaxToken is the longest bearer token that is looked at, in bytes.
-const MaxToken = 4096
+// The longest bearer tokens that are looked at, in bytes. JWTs carry groups;
+// the whole header of a request may have 16 KiB.
+const (
+	MaxToken = 4096
+	MaxJWT   = 12 << 10
+)
 
 const (
 	noToken    = "This call needs a bearer token: Authorization: Bearer <token>."
@@ -29,7 +33,7 @@ func bearer(r *http.Request) (string, error) {
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
 		return "", unauthenticated(ErrNoCredentials, noToken)
 	}
-	if len(token) > MaxToken || !isToken68(token) {
+	if len(token) > MaxJWT || !isToken68(token) || len(token) > MaxToken && !IsJWT(token) {
 		return "", unauthenticated(ErrInvalidCredentials, wrongToken)
 	}
 	return token, nil

@@ -7,8 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
+	"net/netip"
 	"strings"
+	"time"
 
 	"breakglass/internal/breakglass"
 )
@@ -20,36 +21,32 @@ type Token struct {
 	Name   string   `yaml:"name"`
 	SHA256 string   `yaml:"sha256"`
 	Groups []string `yaml:"groups"`
-}
-
-// Members are the holders of a role. Names are exact: there are no wildcards.
-type Members struct {
-	Users  []string `yaml:"users"`
-	Groups []string `yaml:"groups"`
-}
-
-// Roles says who holds which role.
-type Roles map[breakglass.Role]Members
-
-// Of returns the roles of a principal, in the order of breakglass.Roles.
-func (r Roles) Of(name string, groups []string) []breakglass.Role {
-	roles := []breakglass.Role{}
-	for _, role := range breakglass.Roles() {
-		m := r[role]
-		if slices.Contains(m.Users, name) || slices.ContainsFunc(groups, func(g string) bool { return slices.Contains(m.Groups, g) }) {
-			roles = append(roles, role)
-		}
-	}
-	return roles
+	// Label tells the tokens of a principal apart in the audit trail.
+	Label string `yaml:"label"`
+	// NotBefore and Expires bound the token's life: it works from NotBefore on
+	// and until just before Expires.
+	NotBefore Instant `yaml:"not_before"`
+	Expires   Instant `yaml:"expires"`
+	// AllowedFrom are the networks that it works from; none means any address.
+	AllowedFrom []string `yaml:"allowed_from"`
 }
 
 // Static authenticates by static bearer tokens, and knows their owners. It is
 // safe for concurrent use. Principals that it returns share their slices: they
 // are not to be changed.
 type Static struct {
+	now    func() time.Time
+	roles  Roles
 	hashes [][sha256.Size]byte
-	owners []breakglass.Principal // of hashes[i]
+	tokens []known // of hashes[i]
 	byName map[string]breakglass.Principal
+}
+
+// known is a token that somebody may present.
+type known struct {
+	owner              breakglass.Principal
+	notBefore, expires time.Time
+	from               []netip.Prefix
 }
 
 var (
@@ -59,118 +56,122 @@ var (
 
 // New returns the way in by static tokens. Its error joins every problem of
 // the configuration.
-func New(tokens []Token, roles Roles) (*Static, error) {
-	s := &Static{byName: map[string]breakglass.Principal{}}
-	c := checker{folded: map[string]string{}, used: map[[sha256.Size]byte]int{}}
-	for i, t := range tokens {
-		c.where = fmt.Sprintf("auth.tokens[%d]", i)
-		hash := c.token(i, t)
-		p := breakglass.Principal{Name: t.Name, Groups: sorted(t.Groups)}
-		p.Roles = roles.Of(p.Name, p.Groups)
-		if other, ok := s.byName[p.Name]; ok && !slices.Equal(other.Groups, p.Groups) {
-			c.fault("groups of %q differ from those of its other token", p.Name)
-		}
-		s.byName[p.Name] = p
-		s.hashes = append(s.hashes, hash)
-		s.owners = append(s.owners, p)
+func New(tokens []Token, roles Roles) (*Static, error) { return NewAt(tokens, roles, time.Now) }
+
+// NewAt is New with a clock of the caller's.
+func NewAt(tokens []Token, roles Roles, now func() time.Time) (*Static, error) {
+	var errs []error
+	for _, p := range Check(tokens, roles) {
+		errs = append(errs, errors.New(p.Path+": "+p.Message))
 	}
-	c.roles(roles)
-	if len(c.faults) > 0 {
-		return nil, errors.Join(c.faults...)
+	if len(errs) > 0 {
+		return nil, errors.Join(errs...)
+	}
+	s := &Static{now: now, roles: roles.canonical(), byName: map[string]breakglass.Principal{}}
+	for i, t := range tokens {
+		hash, err := hex.DecodeString(t.SHA256)
+		if err != nil {
+			return nil, err // can't be: it is checked
+		}
+		via := breakglass.Via{Method: breakglass.MethodToken, Source: t.Label}
+		owner, err := s.roles.Principal(Identity{Name: t.Name, Groups: t.Groups, Via: via})
+		if err != nil {
+			return nil, fmt.Errorf("auth.tokens[%d]: %w", i, err)
+		}
+		k := known{owner: owner, notBefore: time.Time(t.NotBefore), expires: time.Time(t.Expires)}
+		for _, network := range t.AllowedFrom {
+			prefix, err := parseNetwork(network)
+			if err != nil {
+				return nil, err
+			}
+			k.from = append(k.from, prefix)
+		}
+		s.hashes = append(s.hashes, [sha256.Size]byte(hash))
+		s.tokens = append(s.tokens, k)
+		owner.Via = breakglass.Via{} // whoever is looked up didn't log in
+		s.byName[owner.Name] = owner
 	}
 	return s, nil
 }
 
-func sorted(groups []string) []string {
-	out := append([]string{}, groups...) // not nil: it is shown as a JSON array
-	slices.Sort(out)
-	return slices.Compact(out)
-}
-
-// Authenticate implements Authenticator. It compares the hash of the token with
-// every configured one and takes the same time wherever, or whether, one
-// matches.
+// Authenticate implements Authenticator.
 func (s *Static) Authenticate(r *http.Request) (breakglass.Principal, error) {
 	token, err := bearer(r)
 	if err != nil {
 		return breakglass.Principal{}, err
 	}
+	return s.principal(r, token)
+}
+
+// principal compares the hash of the token with every configured one and takes
+// the same time wherever, or whether, one matches.
+func (s *Static) principal(r *http.Request, token string) (breakglass.Principal, error) {
 	hash := sha256.Sum256([]byte(token))
 	found := -1
 	for i := range s.hashes {
 		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(hash[:], s.hashes[i][:]), i, found)
 	}
 	if found < 0 {
-		return breakglass.Principal{}, unauthenticated(ErrInvalidCredentials, wrongToken)
+		return breakglass.Principal{}, errWrongToken
 	}
-	return s.owners[found], nil
+	k := &s.tokens[found]
+	if err := k.usable(r, s.now()); err != nil {
+		return breakglass.Principal{}, err
+	}
+	return k.owner, nil
+}
+
+var errWrongToken = unauthenticated(ErrInvalidCredentials, wrongToken)
+
+// usable says whether the token works here and now. Whoever asks holds it, so
+// the dates are no secret. From a place that it isn't meant for, it looks like
+// any wrong token: there it is probably in the wrong hands.
+func (k *known) usable(r *http.Request, now time.Time) error {
+	switch {
+	case len(k.from) > 0 && !within(k.from, ClientAddr(r)):
+		return Invalid(fmt.Errorf("a token of %q was used from %s, where it is not allowed", k.owner.Name, ClientAddr(r)))
+	case now.Before(k.notBefore):
+		return InvalidBecause(fmt.Sprintf("This token is not valid before %s.", k.notBefore.Format(time.RFC3339)),
+			fmt.Errorf("a token of %q is not valid yet", k.owner.Name))
+	case !k.expires.IsZero() && !now.Before(k.expires):
+		return InvalidBecause(fmt.Sprintf("This token expired at %s. Ask the operators of this server for a new one.", k.expires.Format(time.RFC3339)),
+			fmt.Errorf("a token of %q has expired", k.owner.Name))
+	}
+	return nil
+}
+
+func within(networks []netip.Prefix, addr netip.Addr) bool {
+	for _, n := range networks {
+		if n.Contains(addr) {
+			return true
+		}
+	}
+	return false
 }
 
 // Lookup implements breakglass.Directory.
 func (s *Static) Lookup(name string) (breakglass.Principal, bool) {
-	p, ok := s.byName[name]
+	p, ok := s.byName[breakglass.Canonical(name)]
 	return p, ok
 }
 
-// checker collects the faults of a configuration.
-type checker struct {
-	where  string
-	faults []error
-	folded map[string]string // names by their folded form
-	used   map[[sha256.Size]byte]int
-}
-
-func (c *checker) fault(format string, args ...any) {
-	c.faults = append(c.faults, fmt.Errorf("%s: %s", c.where, fmt.Sprintf(format, args...)))
-}
-
-func (c *checker) token(i int, t Token) (hash [sha256.Size]byte) {
-	c.name("name", t.Name)
-	if strings.HasPrefix(t.Name, ":") {
-		c.fault("name %q: names that begin with a colon are the server's own", t.Name)
-	}
-	// alice and Alice would be two people to quotas and stacking.
-	fold := strings.ToLower(t.Name)
-	if other, ok := c.folded[fold]; ok && other != t.Name {
-		c.fault("name %q differs from %q only in upper and lower case", t.Name, other)
-	}
-	c.folded[fold] = t.Name
-	for _, g := range t.Groups {
-		c.name("group", g)
-	}
-	raw, err := hex.DecodeString(t.SHA256)
-	if err != nil || len(raw) != sha256.Size {
-		c.fault("sha256 must be 64 hex characters: the SHA-256 of the token")
-		return hash
-	}
-	hash = [sha256.Size]byte(raw)
-	if hash == sha256.Sum256(nil) {
-		c.fault("sha256 is that of an empty token")
-	}
-	if first, ok := c.used[hash]; ok {
-		c.fault("sha256 is also that of auth.tokens[%d]: a token has one owner", first)
-	}
-	c.used[hash] = i
-	return hash
-}
-
-func (c *checker) roles(roles Roles) {
-	c.where = "roles"
-	for role, m := range roles {
-		if !slices.Contains(breakglass.Roles(), role) {
-			c.fault("there is no role %q", role)
+// parseNetwork reads a network such as 10.0.0.0/8, or a single address.
+func parseNetwork(s string) (netip.Prefix, error) {
+	if !strings.Contains(s, "/") {
+		addr, err := netip.ParseAddr(s)
+		if err != nil || addr.Zone() != "" {
+			return netip.Prefix{}, fmt.Errorf("%.64q must be a network such as 10.0.0.0/8, or an address", s)
 		}
-		for _, name := range slices.Concat(m.Users, m.Groups) {
-			c.name(string(role), name)
-			if name == "*" {
-				c.fault("%s: \"*\" has no meaning here; name the people or groups", role)
-			}
-		}
+		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
 	}
-}
-
-func (c *checker) name(what, name string) {
-	if problem := breakglass.CheckName(name); problem != "" {
-		c.fault("%s %q %s", what, name, problem)
+	prefix, err := netip.ParsePrefix(s)
+	switch {
+	case err != nil:
+		return netip.Prefix{}, fmt.Errorf("%.64q must be a network such as 10.0.0.0/8, or an address", s)
+	case prefix != prefix.Masked():
+		return netip.Prefix{}, fmt.Errorf("%.64q has bits beyond its mask: write %s", s, prefix.Masked())
+	case prefix.Addr().Is4In6():
+		return netip.Prefix{}, fmt.Errorf("%.64q must be written as an IPv4 network", s)
 	}
+	return prefix, nil
 }

@@ -62,9 +62,12 @@ func (s *Service) Credentials(ctx context.Context, caller Principal, id, request
 }
 
 func (s *Service) issue(ctx context.Context, caller Principal, ev Event, requestID string) (Issued, error) {
-	if caller.Name != ev.Invoker {
-		return Issued{}, &Error{Code: CodeForbidden, EventID: ev.ID,
-			Message: "Credentials go to the invoker alone. " + ev.Invoker + " can fetch them with bgctl."}
+	if refusal := May(caller, CallCredentials, targetOf(caller, ev)); refusal != nil {
+		if refusal.Code == CodeForbidden {
+			refusal.EventID = ev.ID
+			refusal.Message += " " + ev.Invoker + " can fetch them with bgctl."
+		}
+		return Issued{}, refusal
 	}
 	profile, err := s.profile(ev.Profile)
 	if err != nil {
@@ -114,7 +117,7 @@ func (s *Service) recordIssuance(ctx context.Context, caller Principal, id, requ
 		}
 		view := ev.At(now)
 		entry := entryFor(EntryCredentialsIssued, caller.Name, now, view.Event)
-		entry.Detail = fromWhere(ctx, issuanceDetail(ev, requestID, p, c))
+		entry.Detail = withCaller(caller, fromWhere(ctx, issuanceDetail(ev, requestID, p, c)))
 		if view.Status != StatusActive {
 			withheld = ended(view)
 			entry.Event, entry.Reason = EntryCredentialsDenied, string(withheld.Code)

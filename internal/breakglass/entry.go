@@ -84,6 +84,7 @@ const (
 	DetailCall             = "call"               // what was refused, where it wasn't an invocation: close, check, list, feed
 	DetailDryRun           = "dry_run"            // "true": the refusal is the answer to a question about somebody else
 	DetailSuppressed       = "suppressed"         // how many refusals this entry stands for beside itself
+	DetailAuthenticatedBy  = "authenticated_by"   // the actor's way in, as Via.String; not on entries of the server itself
 )
 
 // entryFor begins an entry about an event as it is after the change.
@@ -94,6 +95,19 @@ func entryFor(typ EntryType, actor string, now time.Time, e Event) LogEntry {
 		Status: e.Status, DurationSeconds: e.DurationSeconds, ExpiresAt: e.ExpiresAt,
 		ClosedBy: e.ClosedBy, ClosedReason: e.ClosedReason,
 	}
+}
+
+// withCaller adds to the detail of an entry how its actor was authenticated.
+func withCaller(caller Principal, detail map[string]string) map[string]string {
+	via := caller.Via.String()
+	if via == "" {
+		return detail
+	}
+	if detail == nil {
+		detail = map[string]string{}
+	}
+	detail[DetailAuthenticatedBy] = via
+	return detail
 }
 
 // Delivery is one notification on its way to one sink. It is committed

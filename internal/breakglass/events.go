@@ -15,16 +15,6 @@ func notFound() *Error {
 		Message: "There is no such event, or it is not yours. `bgctl list` shows the events that you can see."}
 }
 
-// own reports whether the event is the caller's: invoked by or for them.
-func own(caller Principal, ev Event) bool {
-	return caller.Name == ev.Invoker || caller.Name == ev.RequestedBy
-}
-
-// sees reports whether the caller may know of the event.
-func sees(caller Principal, ev Event) bool {
-	return own(caller, ev) || caller.Is(RoleReviewer, RoleAuditor)
-}
-
 // visible turns the store's answer into the event, or into not found.
 func visible(caller Principal, ev Event, err error) (Event, error) {
 	if errors.Is(err, ErrNotFound) || err == nil && !sees(caller, ev) {
@@ -55,15 +45,14 @@ func (s *Service) event(ctx context.Context, caller Principal, id string) (Event
 // List returns events, newest first, and whether there are more. A caller who
 // is neither reviewer nor auditor sees the events invoked for them alone.
 func (s *Service) List(ctx context.Context, caller Principal, q EventQuery) ([]View, bool, error) {
-	if !caller.Is(RoleReviewer, RoleAuditor) {
+	if refusal := May(caller, CallList, TargetForeign); refusal != nil {
 		if q.Invoker != "" && q.Invoker != caller.Name {
-			e := &Error{Code: CodeForbidden, Message: "Only a reviewer or auditor may list the events of others."}
 			entry := LogEntry{RequestID: originOf(ctx).RequestID, Invoker: caller.Name}
 			if CheckName(q.Invoker) == "" {
 				entry.put(DetailRequestedInvoker, q.Invoker)
 			}
-			s.recordCall(ctx, "list", caller, entry, e)
-			return nil, false, e
+			s.recordCall(ctx, "list", caller, entry, refusal)
+			return nil, false, refusal
 		}
 		q.Invoker = caller.Name
 	}
@@ -110,8 +99,8 @@ func (s *Service) close(ctx context.Context, caller Principal, id, reason, reque
 		if ev, err = visible(caller, ev, err); err != nil {
 			return err
 		}
-		if !own(caller, ev) && !caller.Is(RoleReviewer) {
-			return &Error{Code: CodeForbidden, Message: "Only the invoker or a reviewer may close this event."}
+		if refusal := May(caller, CallClose, targetOf(caller, ev)); refusal != nil {
+			return refusal
 		}
 		// Closing takes access away, so it works under a clock that is behind.
 		now := s.now()
@@ -124,7 +113,7 @@ func (s *Service) close(ctx context.Context, caller Principal, id, reason, reque
 		}
 		out = ev.At(now)
 		entry := entryFor(EntryClosed, caller.Name, now, ev)
-		entry.Detail = fromWhere(ctx, callDetail(ev, requestID))
+		entry.Detail = withCaller(caller, fromWhere(ctx, callDetail(ev, requestID)))
 		return s.record(tx, entry, &ev)
 	})
 	return out, err
@@ -150,10 +139,9 @@ func callDetail(ev Event, requestID string) map[string]string {
 // Feed reads the audit trail. With wait it blocks until there is something
 // new, or wait has passed. next is where to continue.
 func (s *Service) Feed(ctx context.Context, caller Principal, q EntryQuery, wait time.Duration) (entries []LogEntry, next int64, err error) {
-	if !caller.Is(RoleReviewer, RoleAuditor) {
-		e := &Error{Code: CodeForbidden, Message: "Only an auditor or reviewer may read the audit trail."}
-		s.recordCall(ctx, "feed", caller, LogEntry{RequestID: originOf(ctx).RequestID, Invoker: caller.Name}, e)
-		return nil, 0, e
+	if refusal := May(caller, CallFeed, TargetServer); refusal != nil {
+		s.recordCall(ctx, "feed", caller, LogEntry{RequestID: originOf(ctx).RequestID, Invoker: caller.Name}, refusal)
+		return nil, 0, refusal
 	}
 	head, err := s.cfg.Journal.Head(ctx)
 	if err != nil {

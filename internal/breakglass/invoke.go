@@ -43,7 +43,7 @@ func (in Invocation) Validate() error {
 	add("justification", CheckJustification(in.Justification))
 	add("ticket", CheckTicket(in.Ticket))
 	if in.Invoker != "" {
-		add("invoker", CheckName(in.Invoker))
+		add("invoker", CheckPersonName(in.Invoker))
 	}
 	add("duration_seconds", CheckDuration(in.Duration))
 	if len(bad) > 0 {
@@ -113,6 +113,7 @@ var errDryRun = errors.New("dry run")
 func (s *Service) Invoke(ctx context.Context, caller Principal, in Invocation) (Invoked, error) {
 	in.Justification = strings.TrimSpace(in.Justification)
 	in.Ticket = strings.TrimSpace(in.Ticket)
+	in.Invoker = Canonical(in.Invoker)
 	out, err := s.invoke(ctx, caller, in)
 	if err != nil {
 		e := AsError(err)
@@ -189,9 +190,8 @@ func (s *Service) subjectOf(caller Principal, in Invocation) (Subject, error) {
 	if in.Invoker == "" || in.Invoker == caller.Name {
 		return Subject{Name: caller.Name, Groups: caller.Groups}, nil
 	}
-	if !caller.Is(RoleDelegate) {
-		return Subject{}, &Error{Code: CodeForbidden,
-			Message: "Only a delegate may invoke for somebody else. Leave `invoker` out to invoke for yourself."}
+	if refusal := May(caller, CallInvoke, TargetForeign); refusal != nil {
+		return Subject{}, refusal
 	}
 	p, ok := s.cfg.Directory.Lookup(in.Invoker)
 	if !ok {
@@ -366,12 +366,12 @@ func (s *Service) commit(ctx context.Context, tx Tx, caller Principal, in Invoca
 		}
 	}
 	entry := entryFor(EntryInvoked, caller.Name, now, ev)
-	entry.Detail = fromWhere(ctx, d.detail(ev))
+	entry.Detail = withCaller(caller, fromWhere(ctx, d.detail(ev)))
 	if err := s.record(tx, entry, &ev); err != nil || !ev.Escalated {
 		return err
 	}
 	alert := entryFor(EntryEscalated, caller.Name, now, ev)
-	alert.Detail = fromWhere(ctx, d.detail(ev))
+	alert.Detail = withCaller(caller, fromWhere(ctx, d.detail(ev)))
 	alert.Detail[DetailUserCount] = strconv.Itoa(d.limit.Count)
 	alert.Detail[DetailThreshold] = strconv.Itoa(d.limit.Threshold)
 	return s.record(tx, alert, &ev)

@@ -269,16 +269,45 @@ const (
 	RoleReviewer Role = "reviewer" // sees every event and the trail, closes any event
 	RoleAuditor  Role = "auditor"  // sees every event and the trail
 	RoleDelegate Role = "delegate" // invokes for others
+	RoleAdmin    Role = "admin"    // has the rules read again
 )
 
 // Roles lists every role.
-func Roles() []Role { return []Role{RoleReviewer, RoleAuditor, RoleDelegate} }
+func Roles() []Role { return []Role{RoleReviewer, RoleAuditor, RoleDelegate, RoleAdmin} }
 
 // Principal is an authenticated caller: one canonical name plus groups and roles.
 type Principal struct {
-	Name   string
+	Name   string // as CanonicalName returns it
 	Groups []string
 	Roles  []Role
+	Via    Via // zero for somebody who didn't log in, such as a delegate's invoker
+	// Assurance is what an identity provider said about the login.
+	Assurance Assurance
+}
+
+// Via is the way in by which a caller was authenticated.
+type Via struct {
+	Method Method
+	Source string // what vouches for the name: an issuer, an AWS identity, the label of a token; may be empty
+}
+
+// Method is the kind of a way in.
+type Method string
+
+// The ways in.
+const (
+	MethodToken Method = "token" // a static bearer token
+	MethodOIDC  Method = "oidc"  // a JWT; Source is its issuer
+	MethodAWS   Method = "aws"   // a session after a signed GetCallerIdentity; Source is its ARN
+)
+
+// String is what audit entries and whoami show, such as token:laptop or
+// oidc:https://login.example.com; empty for the zero Via.
+func (v Via) String() string {
+	if v.Source == "" {
+		return string(v.Method)
+	}
+	return string(v.Method) + ":" + v.Source
 }
 
 // Is reports whether the principal has any of the roles.

@@ -32,6 +32,7 @@ type refusalKey struct {
 	invoker string // somebody else, for whom a delegate asked
 	event   string // the event asked for or in the way
 	call    string // what was refused, where it wasn't an invocation
+	via     Via    // a second way in, perhaps in other hands, gets an entry of its own
 }
 
 // coarse is the key without what a caller can vary at will.
@@ -39,7 +40,7 @@ func (k refusalKey) coarse() refusalKey { return refusalKey{typ: k.typ, actor: k
 
 func (k refusalKey) String() string {
 	words := []string{string(k.code)}
-	for _, w := range []string{k.call, k.profile, k.invoker, k.event} {
+	for _, w := range []string{k.call, k.profile, k.invoker, k.event, k.via.String()} {
 		if w != "" {
 			words = append(words, w)
 		}

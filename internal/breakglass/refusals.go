@@ -24,9 +24,10 @@ const (
 // good form are kept: the trail is no place for ten megabytes of nonsense.
 func (s *Service) refusedEntry(caller Principal, in Invocation) LogEntry {
 	e := LogEntry{RequestID: in.RequestID, Invoker: caller.Name}
+	in.Invoker = Canonical(in.Invoker)
 	if in.Invoker != "" && in.Invoker != caller.Name && CheckName(in.Invoker) == "" {
 		// Nobody may put another's name on a refusal of his own.
-		if _, known := s.cfg.Directory.Lookup(in.Invoker); known && caller.Is(RoleDelegate) {
+		if _, known := s.cfg.Directory.Lookup(in.Invoker); known && Permit(caller, CallInvoke, TargetForeign) == Allow {
 			e.Invoker = in.Invoker
 		} else {
 			e.put(DetailRequestedInvoker, in.Invoker)
@@ -89,7 +90,7 @@ func (s *Service) recordRefusal(ctx context.Context, typ EntryType, caller Princ
 	if entry.EventID == "" {
 		entry.EventID = e.EventID // of the active event in the way
 	}
-	key := refusalKey{typ: typ, actor: caller.Name, code: e.Code, event: entry.EventID}
+	key := refusalKey{typ: typ, actor: caller.Name, code: e.Code, event: entry.EventID, via: caller.Via}
 	if key.event == "" {
 		key.event = entry.Detail[DetailRequestedEvent]
 	}
@@ -109,7 +110,7 @@ func (s *Service) recordRefusal(ctx context.Context, typ EntryType, caller Princ
 		return
 	}
 	entry.Timestamp, entry.Event, entry.Actor, entry.Reason = now, typ, caller.Name, string(e.Code)
-	entry.Detail = fromWhere(ctx, refusalDetail(entry.Detail, e, earlier))
+	entry.Detail = withCaller(caller, fromWhere(ctx, refusalDetail(entry.Detail, e, earlier)))
 	// The caller may be gone, the refusal still goes on record.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), refusalTimeout)
 	defer cancel()

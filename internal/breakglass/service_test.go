@@ -547,3 +547,27 @@ func TestADryRunWithAUsedKeyAnswersForANewCall(t *testing.T) {
 	_, err = w.Invoke(t.Context(), person("alice"), in)
 	_ = requireCode(t, breakglass.CodeAlreadyActive, err)
 }
+
+// A token in other hands must not hide behind the refusals of its owner's login.
+func TestARefusalByASecondWayInIsAnEntryOfItsOwn(t *testing.T) {
+	w := newWorld(t)
+	w.policy = func(breakglass.PolicyRequest) breakglass.PolicyDecision {
+		return breakglass.PolicyDecision{Condition: breakglass.ConditionNoRule, Message: "No rule."}
+	}
+	alice := person("alice")
+	for _, via := range []breakglass.Via{{Method: breakglass.MethodToken, Source: "laptop"}, {Method: breakglass.MethodOIDC, Source: "https://login.example.com"}} {
+		alice.Via = via
+		for range 3 {
+			_, err := w.Invoke(t.Context(), alice, request("prod"))
+			assert.Equal(t, breakglass.CodePolicyDenied, breakglass.AsError(err).Code)
+		}
+	}
+	ended, end := context.WithCancel(t.Context())
+	end()
+	w.Run(ended) // writes down what was only counted
+	trail := w.trail(t)
+	require.Len(t, trail, 3)
+	assert.Equal(t, "token:laptop", trail[0].Detail[breakglass.DetailAuthenticatedBy])
+	assert.Equal(t, "oidc:https://login.example.com", trail[1].Detail[breakglass.DetailAuthenticatedBy])
+	assert.Equal(t, "2× policy_denied prod oidc:https://login.example.com; 2× policy_denied prod token:laptop", trail[2].Detail[breakglass.DetailCounts])
+}

@@ -126,16 +126,27 @@ func (a *app) client() (*client.Client, error) {
 		return nil, &usageError{message: "No server is configured.",
 			now: []string{"bgctl login --server https://breakglass.example.com", "or set BGCTL_SERVER, or server: in " + s.ConfigFile}}
 	}
-	if s.Token == "" {
+	switch {
+	case s.Identity() == "":
 		return nil, &notLoggedIn{server: s.Server, emptyToken: slices.Contains(a.Environ, "BGCTL_TOKEN=")}
+	case s.OIDC != nil:
+		a.api, err = a.makeClient(s, client.Config{TokenSource: a.session(s).token})
+	case s.AWS != nil:
+		a.api, err = a.makeClient(s, client.Config{TokenSource: (&awsSession{a: a, s: s, have: *s.AWS}).token})
+	default:
+		a.api, err = a.newClient(s, s.Token)
 	}
-	a.api, err = a.newClient(s, s.Token)
 	return a.api, err
 }
 
+// newClient returns a client with that token; none when it is empty.
 func (a *app) newClient(s settings.Settings, token string) (*client.Client, error) {
+	return a.makeClient(s, client.Config{Token: token})
+}
+
+func (a *app) makeClient(s settings.Settings, tokens client.Config) (*client.Client, error) {
 	c, err := client.New(client.Config{
-		Server: s.Server, Token: token, AllowHTTP: s.AllowHTTP, CAPEM: s.CAPEM, UserAgent: "bgctl/" + version.Version,
+		Server: s.Server, Token: tokens.Token, TokenSource: tokens.TokenSource, AllowHTTP: s.AllowHTTP, CAPEM: s.CAPEM, UserAgent: "bgctl/" + version.Version,
 		Retrying: func(cause error, wait time.Duration) {
 			if a.err.is {
 				a.hint("%s; trying again", show.Safe(cause.Error()))
@@ -154,7 +165,7 @@ func (a *app) cache() credcache.Cache {
 	if err != nil {
 		return credcache.Cache{}
 	}
-	return credcache.Open(s.CacheDir, s.Server, s.Token)
+	return credcache.Open(s.CacheDir, s.Server, s.Identity())
 }
 
 // print writes the result, and nothing else goes to standard output.

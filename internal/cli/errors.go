@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 
 	"breakglass/internal/breakglass"
 	"breakglass/internal/cli/show"
+	"breakglass/internal/cli/signin"
 	"breakglass/internal/client"
 	"breakglass/internal/problem"
 )
@@ -90,7 +92,22 @@ func (a *app) explain(err error) explanation {
 	var unreachable *client.UnreachableError
 	var unexpected *client.ProtocolError
 	var broken *brokenTrail
+	var ended *loginEnded
+	var provider *signin.Error
+	var noAWS *noAWSCredentials
+	var awsNo *awsRefused
 	switch {
+	case errors.As(err, &ended):
+		e := local(exitNotAllowed, breakglass.CodeUnauthenticated, "Your login to "+ended.server+" has ended.")
+		e.fact("Why", ended.why.Error())
+		e.do("bgctl login --server %s%s", ended.server, cmp.Or(ended.flags, " --oidc"))
+		return e
+	case errors.As(err, &noAWS):
+		return noAWS.explain()
+	case errors.As(err, &awsNo) && errors.As(err, &refused):
+		return a.explainAWSRefused(awsNo, refused)
+	case errors.As(err, &provider):
+		return explainProvider(provider)
 	case errors.As(err, &broken):
 		return broken.explain()
 	case errors.As(err, &use):
@@ -128,6 +145,21 @@ func explainUsage(e *usageError) explanation {
 	}
 	ex.now = e.now
 	return ex
+}
+
+// explainProvider is for failures of an identity provider.
+func explainProvider(e *signin.Error) explanation {
+	if e.Unreachable {
+		ex := local(exitUnreachable, codeUnreachable, sentence(e.Message))
+		ex.do("check your network and VPN, and try again shortly")
+		ex.do("other ways to log in work without it: `bgctl login --help`")
+		return ex
+	}
+	exit, code := exitFailure, codeFailed
+	if e.Code == "access_denied" {
+		exit, code = exitNotAllowed, breakglass.CodeUnauthenticated
+	}
+	return local(exit, code, sentence(e.Message))
 }
 
 func explainUnreachable(e *client.UnreachableError) explanation {

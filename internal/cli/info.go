@@ -65,7 +65,7 @@ func (a *app) whoamiCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:               "whoami",
 		Short:             "Show who the server takes you for",
-		Long:              `Show your name, groups and roles as the server sees them.`,
+		Long:              `Show your name, groups and roles as the server sees them, and by which way in you came.`,
 		Example:           "  bgctl whoami",
 		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -91,8 +91,12 @@ func (a *app) whoamiCommand() *cobra.Command {
 				}
 				return strings.Join(list, ", ")
 			}
-			return a.print([]byte(show.Fields(a.out.Palette, a.out.columns, []string{"Name", "Groups", "Roles", "Server", "Token from"},
-				[]show.Cell{{Text: me.Name}, {Text: none(me.Groups)}, {Text: none(me.Roles)}, {Text: s.Server}, {Text: s.TokenFrom}})))
+			titles, cells := []string{"Name", "Groups", "Roles"}, []show.Cell{{Text: me.Name}, {Text: none(me.Groups)}, {Text: none(me.Roles)}}
+			if me.AuthenticatedBy != "" {
+				titles, cells = append(titles, "Way in"), append(cells, show.Cell{Text: me.AuthenticatedBy})
+			}
+			titles, cells = append(titles, "Server", "Token from"), append(cells, show.Cell{Text: s.Server}, show.Cell{Text: s.TokenFrom})
+			return a.print([]byte(show.Fields(a.out.Palette, a.out.columns, titles, cells)))
 		},
 	}
 }

@@ -143,7 +143,7 @@ func (f invokeFlags) request() (client.Invocation, error) {
 	check("--justification", breakglass.CheckJustification(f.justification))
 	check("--ticket", breakglass.CheckTicket(f.ticket))
 	if f.invoker != "" {
-		check("--for", breakglass.CheckName(f.invoker))
+		check("--for", breakglass.CheckPersonName(f.invoker))
 	}
 	d, problem := parseDuration(f.duration)
 	check("--duration", problem)

@@ -69,6 +69,8 @@ type Whoami struct {
 	Name   string   `json:"name"`
 	Groups []string `json:"groups"`
 	Roles  []string `json:"roles"`
+	// AuthenticatedBy is the way in; older servers don't say it.
+	AuthenticatedBy string `json:"authenticated_by,omitempty"`
 }
 
 // Version is what the server is.
@@ -250,6 +252,24 @@ func (c *Client) Whoami(ctx context.Context) (Whoami, error) {
 		return Whoami{}, &ProtocolError{Server: c.Server(), Status: http.StatusOK, What: "it is JSON but names nobody"}
 	}
 	return out, nil
+}
+
+// LoginOIDC is a provider at which people log in.
+type LoginOIDC struct {
+	Name     string   `json:"name"`
+	Issuer   string   `json:"issuer"`
+	ClientID string   `json:"client_id"`
+	Scopes   []string `json:"scopes"`
+	Token    string   `json:"token"` // id_token or access_token
+}
+
+// Logins returns the providers at which people log in. It needs no token.
+func (c *Client) Logins(ctx context.Context) ([]LoginOIDC, error) {
+	var out struct {
+		OIDC []LoginOIDC `json:"oidc"`
+	}
+	_, err := c.do(ctx, get("/v1/login", nil, maxObjectBytes), &out)
+	return out.OIDC, err
 }
 
 // Version returns what the server is. It needs no token.

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
@@ -36,6 +37,8 @@ type Config struct {
 	Server string
 	// Token is the bearer token; empty for the calls that need none.
 	Token string
+	// TokenSource, when set, gives the token of each call in place of Token.
+	TokenSource func(ctx context.Context) (string, error)
 	// AllowHTTP permits plain http to a server that isn't on loopback. Whoever
 	// can read the network then reads the token.
 	AllowHTTP bool
@@ -50,7 +53,7 @@ type Config struct {
 // Client is safe for concurrent use.
 type Client struct {
 	base      *url.URL
-	token     string
+	token     func(ctx context.Context) (string, error)
 	userAgent string
 	retrying  func(error, time.Duration)
 	http      *http.Client
@@ -63,17 +66,28 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	transport, err := newTransport(base, cfg.CAPEM)
+	transport, err := NewTransport(base, cfg.CAPEM)
 	if err != nil {
 		return nil, err
 	}
-	if strings.ContainsFunc(cfg.Token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		// net/http would refuse it too, but with the token in the message.
-		return nil, errors.New("the token holds white space or other characters that no token has; was it copied whole?")
+	if err := checkToken(cfg.Token); err != nil {
+		return nil, err
 	}
-	c := &Client{base: base, token: cfg.Token, userAgent: cfg.UserAgent, retrying: cfg.Retrying}
+	c := &Client{base: base, token: cfg.TokenSource, userAgent: cfg.UserAgent, retrying: cfg.Retrying}
+	if c.token == nil {
+		c.token = func(context.Context) (string, error) { return cfg.Token, nil }
+	}
 	c.http = &http.Client{Transport: transport, CheckRedirect: refuseRedirect}
 	return c, nil
+}
+
+// checkToken refuses what net/http would refuse too, but with the token in the
+// message.
+func checkToken(token string) error {
+	if strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
+		return errors.New("the token holds white space or other characters that no token has; was it copied whole?")
+	}
+	return nil
 }
 
 // Server is the base URL in its canonical form.
@@ -114,7 +128,9 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-func newTransport(base *url.URL, caPEM []byte) (*http.Transport, error) {
+// NewTransport is how the client connects to base: bounded in time, through a
+// proxy only with https, and trusting the certificates of caPEM too.
+func NewTransport(base *url.URL, caPEM []byte) (*http.Transport, error) {
 	t := &http.Transport{
 		DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
 		TLSHandshakeTimeout:    connectTimeout,

@@ -122,8 +122,15 @@ func (c *Client) request(ctx context.Context, cl call, body []byte) (*http.Reque
 	}
 	req.Header.Set("Accept", "application/json, application/problem+json")
 	req.Header.Set("User-Agent", c.userAgent)
-	if c.token != "" {
-		req.Header.Set("Authorization", "Bearer "+c.token)
+	token, err := c.token(ctx)
+	if err == nil {
+		err = checkToken(token)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	return req, nil
 }

@@ -4,6 +4,9 @@ package config
 
 import (
 	"breakglass/internal/authn"
+	"breakglass/internal/authn/awsiam"
+	"breakglass/internal/authn/oidc"
+	"breakglass/internal/authn/session"
 	"breakglass/internal/notify"
 	"breakglass/internal/yamlfile"
 )
@@ -55,6 +58,13 @@ type Limits struct {
 // Auth says who can call.
 type Auth struct {
 	Tokens []authn.Token `yaml:"tokens"`
+	// OIDC lists the OpenID Connect issuers whose tokens are accepted.
+	OIDC []oidc.Config `yaml:"oidc"`
+	// AWS lets callers in who prove an AWS identity; absent: nobody.
+	AWS *awsiam.Config `yaml:"aws"`
+	// SessionKeys sign the sessions of those who logged in: the first one signs,
+	// all are accepted. Every replica has the same ones.
+	SessionKeys []session.KeySource `yaml:"session_keys"`
 }
 
 // Roles says who has which role.
@@ -62,6 +72,7 @@ type Roles struct {
 	Reviewer authn.Members `yaml:"reviewer"`
 	Auditor  authn.Members `yaml:"auditor"`
 	Delegate authn.Members `yaml:"delegate"`
+	Admin    authn.Members `yaml:"admin"`
 }
 
 // Profile is an AWS role that can be invoked.

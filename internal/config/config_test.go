@@ -39,32 +39,40 @@ func TestAGoodFileIsTakenWithDefaultsAndPathsBesideIt(t *testing.T) {
 
 func TestProblemsNameTheirLine(t *testing.T) {
 	cases := map[string]struct{ from, to, want string }{
-		"unknown field":         {"policy_file:", "polcy_file: x\npolicy_file:", `:9: unknown field "polcy_file"; did you mean "policy_file"?`},
-		"unknown nested field":  {"region: us-east-1", "region: us-east-1, regoin: x", `:8: profiles.prod: unknown field "regoin"`},
-		"repeated field":        {"policy_file: policy.yaml", "policy_file: a\npolicy_file: b", `:10: "policy_file" is there twice, first on line 9`},
-		"wrong type":            {"groups: [oncall]", "groups: oncall", ":4: auth.tokens[0].groups: must be a list"},
-		"no value":              {"policy.yaml", "", ":9: policy_file: has no value"},
-		"no policy":             {"policy_file: policy.yaml\n", "", "policy_file: is required"},
-		"network without TLS":   {"127.0.0.1:8080", "0.0.0.0:8080", `:1: listen: "0.0.0.0:8080" is not a loopback address`},
-		"every address":         {"127.0.0.1:8080", "':8080'", `:1: listen: ":8080" is not a loopback address`},
-		"a name for loopback":   {"127.0.0.1:8080", "example.com:8080", "is not a loopback address"},
-		"no port":               {"127.0.0.1:8080", "127.0.0.1", ":1: listen: \"127.0.0.1\" must have the form host:port"},
-		"half of TLS":           {"listen:", "tls: {cert_file: a}\nlisten:", ":1: tls: needs cert_file and key_file together"},
-		"dev off loopback":      {"listen: 127.0.0.1:8080", "listen: 0.0.0.0:80\ninsecure_http: true\nsts: {issuer: dev}", ":3: sts.issuer: dev makes credentials that open nothing"},
-		"unknown issuer":        {"listen:", "sts: {issuer: vault}\nlisten:", `:1: sts.issuer: "vault" is unknown`},
-		"STS without TLS":       {"listen:", "sts: {endpoint: \"http://10.1.2.3:4566\"}\nlisten:", ":1: sts.endpoint: has no TLS"},
-		"unknown driver":        {"listen:", "store: {driver: postgres}\nlisten:", `:1: store.driver: "postgres" is unknown`},
-		"token instead of hash": {`sha256: "5b0f`, `sha256: "my-secret-token`, ":4: auth.tokens[0].sha256: must be the SHA-256"},
-		"no tokens":             {"  tokens:\n    - {name: alice@example.com, sha256: \"5b0f6a8f3bd9d1d2c9e2f7c4a1b3e5d7f9a1c3e5b7d9f1a3c5e7b9d1f3a5c7e9\", groups: [oncall]}\n", "  tokens: []\n", "auth.tokens: needs at least one token"},
-		"control in a name":     {"alice@example.com", `"ali\u001bce"`, ":4: auth.tokens[0].name: must not contain control or invisible characters"},
-		"bad ARN":               {"arn:aws:iam::123456789012:role/BreakGlass", "arn:aws:iam::123:role/x", ":8: profiles.prod.role_arn"},
-		"bad Region":            {"us-east-1", "mars", ":8: profiles.prod.region"},
-		"five hours":            {"us-east-1}", "us-east-1, max_duration: 5h}", ":8: profiles.prod.max_duration: must be whole seconds, at most 4h"},
-		"a bare number":         {"us-east-1}", "us-east-1, max_duration: 3600}", ":8: profiles.prod.max_duration: must be a duration with its unit"},
-		"13 hours of session":   {"us-east-1}", "us-east-1, max_session: 13h}", ":8: profiles.prod.max_session"},
-		"negative limit":        {"policy_file:", "limits: {connections: -1}\npolicy_file:", ":9: limits.connections: must not be negative"},
-		"bad sink":              {"policy_file:", "notify:\n  sinks:\n    - {name: x, type: pigeon}\npolicy_file:", ":11: notify.sinks[0].type"},
-		"bad level":             {"policy_file:", "log: {level: loud}\npolicy_file:", ":9: log.level"},
+		"unknown field":           {"policy_file:", "polcy_file: x\npolicy_file:", `:9: unknown field "polcy_file"; did you mean "policy_file"?`},
+		"unknown nested field":    {"region: us-east-1", "region: us-east-1, regoin: x", `:8: profiles.prod: unknown field "regoin"`},
+		"repeated field":          {"policy_file: policy.yaml", "policy_file: a\npolicy_file: b", `:10: "policy_file" is there twice, first on line 9`},
+		"wrong type":              {"groups: [oncall]", "groups: oncall", ":4: auth.tokens[0].groups: must be a list"},
+		"no value":                {"policy.yaml", "", ":9: policy_file: has no value"},
+		"no policy":               {"policy_file: policy.yaml\n", "", "policy_file: is required"},
+		"network without TLS":     {"127.0.0.1:8080", "0.0.0.0:8080", `:1: listen: "0.0.0.0:8080" is not a loopback address`},
+		"every address":           {"127.0.0.1:8080", "':8080'", `:1: listen: ":8080" is not a loopback address`},
+		"a name for loopback":     {"127.0.0.1:8080", "example.com:8080", "is not a loopback address"},
+		"no port":                 {"127.0.0.1:8080", "127.0.0.1", ":1: listen: \"127.0.0.1\" must have the form host:port"},
+		"half of TLS":             {"listen:", "tls: {cert_file: a}\nlisten:", ":1: tls: needs cert_file and key_file together"},
+		"dev off loopback":        {"listen: 127.0.0.1:8080", "listen: 0.0.0.0:80\ninsecure_http: true\nsts: {issuer: dev}", ":3: sts.issuer: dev makes credentials that open nothing"},
+		"unknown issuer":          {"listen:", "sts: {issuer: vault}\nlisten:", `:1: sts.issuer: "vault" is unknown`},
+		"STS without TLS":         {"listen:", "sts: {endpoint: \"http://10.1.2.3:4566\"}\nlisten:", ":1: sts.endpoint: has no TLS"},
+		"unknown driver":          {"listen:", "store: {driver: postgres}\nlisten:", `:1: store.driver: "postgres" is unknown`},
+		"token instead of hash":   {`sha256: "5b0f`, `sha256: "my-secret-token`, ":4: auth.tokens[0].sha256: must be the SHA-256"},
+		"no tokens":               {"  tokens:\n    - {name: alice@example.com, sha256: \"5b0f6a8f3bd9d1d2c9e2f7c4a1b3e5d7f9a1c3e5b7d9f1a3c5e7b9d1f3a5c7e9\", groups: [oncall]}\n", "  tokens: []\n", "auth.tokens: needs at least one token"},
+		"control in a name":       {"alice@example.com", `"ali\u001bce"`, ":4: auth.tokens[0].name: must not contain control or invisible characters"},
+		"an issuer by http":       {"roles:", "  oidc:\n    - {issuer: \"http://login.example.com\", audiences: [breakglass], username_claim: email}\nroles:", ":6: auth.oidc[0].issuer: must begin with https://"},
+		"an HMAC algorithm":       {"roles:", "  oidc:\n    - issuer: https://login.example.com\n      audiences: [breakglass]\n      username_claim: email\n      algorithms: [ES256, HS256]\nroles:", `:9: auth.oidc[0].algorithms[1]: "HS256" is not accepted`},
+		"a misspelt claim":        {"roles:", "  oidc:\n    - {issuer: \"https://login.example.com\", audiences: [breakglass], user_claim: email}\nroles:", `:6: auth.oidc[0]: unknown field "user_claim"`},
+		"no audience":             {"roles:", "  oidc:\n    - {issuer: \"https://login.example.com\", username_claim: email}\nroles:", ":6: auth.oidc[0].audiences: is required"},
+		"a login without client":  {"roles:", "  oidc:\n    - {issuer: \"https://login.example.com\", audiences: [breakglass], username_claim: email, login: {token: cookie}}\nroles:", ":6: auth.oidc[0].login.token: must be id_token or access_token"},
+		"a wildcard for a role":   {"roles:", "  aws:\n    server_names: [breakglass.example.com]\n    regions: [us-east-1]\n    rules:\n      - {account: \"123456789012\", role: \"On*\", name: oncall}\nroles:", `:9: auth.aws.rules[0].role: "On*" must be the exact name`},
+		"a misspelt rule":         {"roles:", "  aws: {server_names: [a], regions: [us-east-1], rules: [{account: \"123456789012\", rolle: OnCall, name: oncall}]}\nroles:", `:5: auth.aws.rules[0]: unknown field "rolle"; did you mean "role"?`},
+		"a key instead of a name": {"roles:", "  session_keys: [{env: \"my-secret-token+/=\"}]\nroles:", ":5: auth.session_keys[0].env: must be the name of an environment variable"},
+		"bad ARN":                 {"arn:aws:iam::123456789012:role/BreakGlass", "arn:aws:iam::123:role/x", ":8: profiles.prod.role_arn"},
+		"bad Region":              {"us-east-1", "mars", ":8: profiles.prod.region"},
+		"five hours":              {"us-east-1}", "us-east-1, max_duration: 5h}", ":8: profiles.prod.max_duration: must be whole seconds, at most 4h"},
+		"a bare number":           {"us-east-1}", "us-east-1, max_duration: 3600}", ":8: profiles.prod.max_duration: must be a duration with its unit"},
+		"13 hours of session":     {"us-east-1}", "us-east-1, max_session: 13h}", ":8: profiles.prod.max_session"},
+		"negative limit":          {"policy_file:", "limits: {connections: -1}\npolicy_file:", ":9: limits.connections: must not be negative"},
+		"bad sink":                {"policy_file:", "notify:\n  sinks:\n    - {name: x, type: pigeon}\npolicy_file:", ":11: notify.sinks[0].type"},
+		"bad level":               {"policy_file:", "log: {level: loud}\npolicy_file:", ":9: log.level"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -92,6 +100,14 @@ func TestTokensOfOnePersonAgreeOnGroupsAndAreNotRepeated(t *testing.T) {
 	other := strings.Replace(strings.Replace(line, "5b0f", "5b0e", 1), "oncall", "admins", 1)
 	_, err = parse(strings.Replace(good, line, line+"\n"+other, 1))
 	require.ErrorContains(t, err, ":5: auth.tokens[1].groups: differ")
+}
+
+func TestLoginsWithAWSIdentitiesAreAWayIn(t *testing.T) {
+	tokens := regexp.MustCompile(`  tokens:\n.*\n`).FindString(good)
+	c, err := parse(strings.Replace(good, tokens, "  session_keys: [{file: session.key}]\n  aws: {server_names: [a], regions: [us-east-1], rules: [{account: \"123456789012\", user: alice, name: alice}]}\n", 1))
+	require.NoError(t, err, "without static tokens too")
+	assert.Equal(t, "/etc/breakglass/session.key", c.Auth.SessionKeys[0].File)
+	assert.Equal(t, "alice", c.Auth.AWS.Rules[0].Name)
 }
 
 func TestTheExamplesAreAccepted(t *testing.T) {
@@ -149,7 +165,7 @@ func FuzzParse(f *testing.F) {
 		if !Loopback(c.Listen) && !c.TLS.Enabled() && !c.InsecureHTTP {
 			t.Fatal("accepted plain HTTP off loopback")
 		}
-		if c.PolicyFile == "" || len(c.Auth.Tokens) == 0 {
+		if c.PolicyFile == "" || len(c.Auth.Tokens) == 0 && c.Auth.AWS == nil {
 			t.Fatal("accepted without a policy or tokens")
 		}
 	})

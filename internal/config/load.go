@@ -92,6 +92,12 @@ func (c *Config) resolve(dir string) {
 		&c.TLS.CertFile, &c.TLS.KeyFile, &c.Audit.File} {
 		resolve(p, dir)
 	}
+	for i := range c.Auth.OIDC {
+		resolve(&c.Auth.OIDC[i].CAFile, dir)
+	}
+	for i := range c.Auth.SessionKeys {
+		resolve(&c.Auth.SessionKeys[i].File, dir)
+	}
 	resolveSinks(c.Notify.Sinks, dir)
 }
 

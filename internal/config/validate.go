@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"breakglass/internal/authn"
+	"breakglass/internal/authn/oidc"
+	"breakglass/internal/authn/session"
 	"breakglass/internal/breakglass"
 	"breakglass/internal/rules"
 	"breakglass/internal/yamlfile"
@@ -18,7 +20,6 @@ import (
 
 // Forms of AWS values, with their source.
 var (
-	sha256Hex = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	// Any partition; the path is optional (IAM User Guide, "IAM identifiers").
 	roleARN = regexp.MustCompile(`^arn:aws[a-z-]*:iam::\d{12}:role/[\w+=,.@/-]{1,575}$`)
 	region  = regexp.MustCompile(`^[a-z]{2}(-[a-z]+)+-\d{1,2}$`)
@@ -108,43 +109,24 @@ func Loopback(addr string) bool {
 }
 
 func (c Config) validateAuth(v *validator) {
-	v.require(len(c.Auth.Tokens) > 0, "auth.tokens", "needs at least one token: nobody could call the server")
-	hashes := map[string]int{}
-	groups := map[string][]string{}
-	for i, t := range c.Auth.Tokens {
-		path := fmt.Sprintf("auth.tokens[%d]", i)
-		v.name(path+".name", t.Name)
-		if !sha256Hex.MatchString(t.SHA256) {
-			// The value may be a token put here by mistake: it is not repeated.
-			v.add(path+".sha256", "must be the SHA-256 of the token as 64 lower-case hex characters: printf %%s \"$TOKEN\" | sha256sum")
-		} else if first, dup := hashes[t.SHA256]; dup {
-			v.add(path+".sha256", "is the same token as auth.tokens[%d]", first)
-		} else {
-			hashes[t.SHA256] = i
-		}
-		for j, g := range t.Groups {
-			v.name(fmt.Sprintf("%s.groups[%d]", path, j), g)
-		}
-		own := slices.Sorted(slices.Values(t.Groups))
-		if known, seen := groups[t.Name]; seen && !slices.Equal(known, own) {
-			v.add(path+".groups", "differ from those of another token of %q: a principal has one set of groups", t.Name)
-		}
-		groups[t.Name] = own
+	v.require(len(c.Auth.Tokens) > 0 || c.Auth.AWS != nil, "auth.tokens", "needs at least one token: nobody could call the server")
+	for _, p := range authn.Check(c.Auth.Tokens, c.RoleMembers()) {
+		v.add(p.Path, "%s", p.Message)
 	}
-	for role, m := range c.RoleMembers() {
-		for i, u := range m.Users {
-			v.name(fmt.Sprintf("roles.%s.users[%d]", role, i), u)
-		}
-		for i, g := range m.Groups {
-			v.name(fmt.Sprintf("roles.%s.groups[%d]", role, i), g)
-		}
+	for _, p := range oidc.Validate(c.Auth.OIDC) {
+		v.add("auth.oidc"+p.Path, "%s", p.Message)
 	}
-}
-
-func (v *validator) name(path, name string) {
-	if problem := breakglass.CheckName(name); problem != "" {
-		v.add(path, "%s", problem)
+	for _, p := range session.Validate(c.Auth.SessionKeys) {
+		v.add("auth.session_keys"+p.Path, "%s", p.Message)
 	}
+	if c.Auth.AWS == nil {
+		return
+	}
+	for _, p := range c.Auth.AWS.Validate() {
+		v.add("auth.aws."+p.Path, "%s", p.Message)
+	}
+	v.require(len(c.Auth.SessionKeys) > 0 || c.Store.Driver == "sqlite", "auth.aws",
+		"needs auth.session_keys with the store %q: other replicas have to accept the sessions", c.Store.Driver)
 }
 
 // RoleMembers is the configuration of roles by role.
@@ -153,6 +135,7 @@ func (c Config) RoleMembers() authn.Roles {
 		breakglass.RoleReviewer: c.Roles.Reviewer,
 		breakglass.RoleAuditor:  c.Roles.Auditor,
 		breakglass.RoleDelegate: c.Roles.Delegate,
+		breakglass.RoleAdmin:    c.Roles.Admin,
 	}
 }
 

@@ -58,26 +58,42 @@ func (r fileRule) rule(c *rules.Checker, at string) Rule {
 	if len(r.Users)+len(r.Groups) == 0 {
 		c.Add(at+".users", `needs at least one entry here or in groups; for everybody write users: ["%s"]`, Everybody)
 	}
-	checkNames(c, at+".users", r.Users, Everybody)
-	checkNames(c, at+".groups", r.Groups, "")
 	return Rule{
-		Name: r.Name, Profiles: r.Profiles, Users: r.Users, Groups: r.Groups,
+		Name: r.Name, Profiles: r.Profiles,
+		Users:       canonical(c, at+".users", r.Users, Everybody, breakglass.CanonicalName),
+		Groups:      canonical(c, at+".groups", r.Groups, "", breakglass.CanonicalGroup),
 		ReasonCodes: r.reasonCodes(c, at+".allowed_reason_codes"), Window: r.Time.window(c, at+".time"),
 		MaxDuration: r.maxDuration(c, at+".max_duration"), RequireTicket: r.RequireTicket,
 	}
 }
 
-// checkNames refuses wildcards other than the given one: names compare exactly,
-// so they would silently match nobody.
-func checkNames(c *rules.Checker, at string, names []string, wildcard string) {
-	for i, name := range names {
+// canonical returns names in the form in which they compare, as form makes it.
+// It refuses wildcards other than the given one, which would silently match
+// nobody, and two spellings of one name.
+func canonical(c *rules.Checker, at string, names []string, wildcard string, form func(string) (string, string)) []string {
+	var out []string
+	first := map[string]int{}
+	for i, written := range names {
 		item := fmt.Sprintf("%s[%d]", at, i)
-		c.Name(item, name)
-		if strings.Contains(name, "*") && name != wildcard {
-			c.Add(item, `%.64q would match nobody: people and groups are named in full, and everybody is users: ["%s"]`, name, Everybody)
+		name, problem := form(written)
+		if problem != "" {
+			c.Add(item, "%s", problem)
+			continue
 		}
+		if strings.Contains(name, "*") && name != wildcard {
+			c.Add(item, `%.64q would match nobody: people and groups are named in full, and everybody is users: ["%s"]`, written, Everybody)
+		}
+		switch before, dup := first[name]; {
+		case dup && names[before] == written:
+			c.Add(item, "%.64q is there twice", written)
+		case dup:
+			c.Add(item, "%.64q is another spelling of %.64q", written, names[before])
+		default:
+			first[name] = i
+		}
+		out = append(out, name)
 	}
-	c.Unique(at, names)
+	return out
 }
 
 // reasonCodes returns the codes that the rule allows: none written means all.

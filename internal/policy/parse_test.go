@@ -44,6 +44,8 @@ func TestEveryMistakeIsReportedWithItsLine(t *testing.T) {
 		{"an empty profile", rule("name: a", "users: [a]", `profiles: [""]`), "5: rules[0].profiles[0]: must not be empty"},
 		{"unknown reason", rule("name: a", "users: [a]", "allowed_reason_codes: [incident, Security]"),
 			`5: rules[0].allowed_reason_codes[1]: "Security" is unknown: use incident, maintenance, security, recovery or other`},
+		{"two spellings of a user", rule("name: a", "users: [alice, ALICE]"), `4: rules[0].users[1]: "ALICE" is another spelling of "alice"`},
+		{"a look-alike", rule("name: a", "users: [аlice]"), `4: rules[0].users[0]: must not mix letters of several scripts`},
 		{"a reason twice", rule("name: a", "users: [a]", "allowed_reason_codes: [incident, incident]"), `5: rules[0].allowed_reason_codes[1]: "incident" is there twice`},
 		{"duration of zero", rule("name: a", "users: [a]", "max_duration: 0s"), "5: rules[0].max_duration: must be whole seconds from 1s to 4h, not 0s"},
 		{"duration over four hours", rule("name: a", "users: [a]", "max_duration: 4h0m1s"), "5: rules[0].max_duration: must be whole seconds from 1s to 4h, not 4h0m1s"},

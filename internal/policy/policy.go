@@ -49,8 +49,7 @@ func (p *Policy) FindPolicyRule(subject breakglass.Subject, profile string) *Rul
 }
 
 // CanInvoke reports whether the rule is about the subject. Names compare as
-// they are: authentication has made them canonical, and folding case here
-// could make two people one.
+// they are: authentication and Parse have made both sides canonical.
 func (r *Rule) CanInvoke(s breakglass.Subject) bool {
 	if s.Name == "" {
 		return false

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"time"
 
+	"breakglass/internal/cli/filelock"
 	"breakglass/internal/cli/settings"
 )
 
@@ -154,21 +155,12 @@ func (c Cache) remove(path string) error {
 // saves calls but nothing rests on it, so where it can't be had within a few
 // seconds the caller goes on without.
 func (c Cache) Lock(ctx context.Context, ref string, patience time.Duration) (unlock func()) {
-	if c.dir == "" || os.MkdirAll(c.dir, 0o700) != nil {
+	if c.dir == "" {
 		return func() {}
 	}
-	f, err := os.OpenFile(filepath.Join(c.dir, "lock-"+digest(ref)), os.O_CREATE|os.O_RDWR, 0o600)
+	unlock, err := filelock.Lock(ctx, filepath.Join(c.dir, "lock-"+digest(ref)), patience)
 	if err != nil {
 		return func() {}
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	for tryLock(f) != nil {
-		select {
-		case <-ctx.Done():
-			return func() { _ = f.Close() }
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
-	return func() { _ = f.Close() } // which unlocks
+	return unlock
 }

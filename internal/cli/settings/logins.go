@@ -1,6 +1,7 @@
 package settings
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
+
+	"breakglass/internal/cli/filelock"
+	"breakglass/internal/cli/signin"
 )
 
 // Logins are the tokens that `bgctl login` has stored, each for one server.
@@ -17,10 +22,58 @@ type Logins struct {
 	ByServer map[string]Login `json:"logins"`
 }
 
-// Login is one stored token. It is secret.
+// Login is one stored token, or what gets one. It is secret.
 type Login struct {
-	Token string `json:"token"`
+	Token string `json:"token,omitempty"`
 	Name  string `json:"name"` // whose it is, as the server said
+	OIDC  *OIDC  `json:"oidc,omitempty"`
+	AWS   *AWS   `json:"aws,omitempty"`
+}
+
+// AWS is a login with an AWS identity: a session of the server, and what is
+// needed to get another one.
+type AWS struct {
+	ID      string    `json:"id"` // names this login, and its cache
+	Token   string    `json:"token"`
+	Expires time.Time `json:"expires"`
+	Profile string    `json:"profile,omitempty"` // of the AWS configuration; empty: whatever the AWS CLI finds
+	Region  string    `json:"region,omitempty"`
+}
+
+// OIDC is a login at an identity provider.
+type OIDC struct {
+	// ID names this login: its key in the keyring, and its cache.
+	ID       string   `json:"id"`
+	Issuer   string   `json:"issuer"`
+	ClientID string   `json:"client_id"`
+	Scopes   []string `json:"scopes,omitempty"`
+	Token    string   `json:"token"` // the kind that is the bearer token
+	// The tokens are sealed with a key that the operating system's keyring
+	// holds, or, where there is none, stand here as they are.
+	Sealed []byte         `json:"sealed,omitempty"`
+	Plain  *signin.Tokens `json:"tokens,omitempty"`
+}
+
+// lockPatience is how long to wait for another bgctl that refreshes a login.
+const lockPatience = 45 * time.Second
+
+// UpdateLogins changes the stored logins. Nobody else changes them meanwhile:
+// a refresh token that two processes use, or that one of them overwrites, can
+// end the login.
+func UpdateLogins(ctx context.Context, path string, change func(*Logins) error) error {
+	unlock, err := filelock.Lock(ctx, path+".lock", lockPatience)
+	if err != nil {
+		return fmt.Errorf("lock the stored logins: %w", err)
+	}
+	defer unlock()
+	l, err := ReadLogins(path)
+	if err != nil {
+		return err
+	}
+	if err := change(&l); err != nil {
+		return err
+	}
+	return WriteLogins(path, l)
 }
 
 // ReadLogins reads the stored logins; none when the file doesn't exist. A file

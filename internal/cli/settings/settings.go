@@ -17,6 +17,8 @@ type Settings struct {
 	ServerFrom string // where it was found, in words
 	Token      string // empty when there is none for Server
 	TokenFrom  string
+	OIDC       *OIDC // instead of Token: the login at an identity provider
+	AWS        *AWS  // instead of Token: the login with an AWS identity
 	AllowHTTP  bool
 	CAPEM      []byte
 	Output     string // "table" or "json"
@@ -130,8 +132,25 @@ func (s *Settings) token(env string, logins Logins) {
 		return
 	}
 	if l, ok := logins.ByServer[s.Server]; ok && s.Server != "" {
-		s.Token, s.TokenFrom = l.Token, s.LoginFile
+		s.Token, s.TokenFrom, s.OIDC, s.AWS = l.Token, s.LoginFile, l.OIDC, l.AWS
+		if l.OIDC != nil {
+			s.TokenFrom = "the login at " + l.OIDC.Issuer
+		}
+		if l.AWS != nil {
+			s.TokenFrom = "the login with an AWS identity, in " + s.LoginFile
+		}
 	}
+}
+
+// Identity tells the logins of a server apart. It is secret.
+func (s Settings) Identity() string {
+	switch {
+	case s.Token == "" && s.OIDC != nil:
+		return "oidc:" + s.OIDC.ID
+	case s.Token == "" && s.AWS != nil:
+		return "aws:" + s.AWS.ID
+	}
+	return s.Token
 }
 
 func (s *Settings) ca(env string, f file) error {

@@ -106,6 +106,7 @@ func cases() []testCase {
 		{name: "AnExpiryIsRecordedByOneServerAtATime", run: testClaimExpiry},
 		{name: "AnIdempotencyKeyIsKeptPerCaller", run: testIdempotency},
 		{name: "OneKeyMakesOneEventUnderContention", run: testIdempotencyRace},
+		{name: "AKeyWithoutAnEventIsUsedOnceUnderContention", run: testUseOnce},
 		{name: "OldIdempotencyKeysAreForgotten", run: testPurge},
 		{name: "TheJournalHasNoGaps", run: testJournalOrder},
 		{name: "TheJournalIsFilteredWithoutMissingAny", run: testJournalFilters},

@@ -1,0 +1,332 @@
+package api_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"breakglass/internal/breakglass"
+)
+
+// stranger is whose event is a foreign one.
+const stranger = bob
+
+// states are those that an event can be in, and how it is stored: an end that
+// nobody has written down yet is an end.
+var states = map[string]breakglass.Status{"active": breakglass.StatusActive, "lapsed": breakglass.StatusActive,
+	"expired": breakglass.StatusExpired, "closed": breakglass.StatusClosed}
+
+// profileIn keeps the active and the lapsed events of one person apart.
+func profileIn(state string) string {
+	if state == "lapsed" {
+		return "staging"
+	}
+	return "prod"
+}
+
+// put stores an event that relates to the caller as wanted.
+func (s *server) put(t *testing.T, caller string, target breakglass.Target, state string) string {
+	t.Helper()
+	now := s.clock.Now().UTC().Truncate(time.Microsecond)
+	ev := breakglass.Event{ID: breakglass.NewID(), Invoker: caller, RequestedBy: caller, Profile: profileIn(state), ReasonCode: breakglass.ReasonIncident,
+		Justification: "Primary DB down, INC-4711", DurationSeconds: 3600, Status: states[state], CreatedAt: now, UpdatedAt: now,
+		ExpiresAt: now.Add(time.Hour), RequestID: "request-1", PolicyRule: "engineers"}
+	switch target {
+	case breakglass.TargetRequested:
+		ev.Invoker = stranger
+	case breakglass.TargetForeign:
+		ev.Invoker, ev.RequestedBy = stranger, stranger
+	}
+	switch state {
+	case "lapsed", "expired":
+		ev.CreatedAt, ev.UpdatedAt, ev.ExpiresAt = now.Add(-time.Hour), now, now
+	case "closed":
+		ev.ClosedAt, ev.ClosedBy, ev.ClosedReason = now, ev.Invoker, "done"
+	}
+	require.NoError(t, s.store.Update(t.Context(), breakglass.Keys{EventID: ev.ID, Invoker: ev.Invoker, Profile: ev.Profile}, func(tx breakglass.Tx) error {
+		if earlier, err := tx.FindActiveByInvokerAndProfile(ev.Invoker, ev.Profile); err != nil {
+			return err
+		} else if earlier != nil && ev.Status == breakglass.StatusActive {
+			earlier.Status, earlier.ClosedAt, earlier.ClosedBy, earlier.ClosedReason = breakglass.StatusClosed, now, ev.Invoker, "another test"
+			if err := tx.PutEvent(*earlier); err != nil {
+				return err
+			}
+		}
+		return tx.PutEvent(ev)
+	}))
+	return ev.ID
+}
+
+// ask makes the request of a call.
+func ask(call breakglass.Call, target breakglass.Target, as, id, state string) request {
+	r := request{method: "GET", as: as, header: http.Header{"X-Request-Id": {"matrix-request"}}}
+	switch call {
+	case breakglass.CallInvoke:
+		r.method, r.path, r.body = "POST", "/v1/breakglass", body(`profile="`+profileIn(state)+`"`)
+		if target == breakglass.TargetForeign {
+			r.body = body(`profile="`+profileIn(state)+`"`, `invoker="`+stranger+`"`)
+		}
+	case breakglass.CallList:
+		r.path = "/v1/breakglass"
+		if target == breakglass.TargetForeign {
+			r.path += "?invoker=" + stranger
+		}
+	case breakglass.CallCheck:
+		r.path = "/v1/breakglass/" + id
+	case breakglass.CallClose:
+		r.method, r.path, r.body = "POST", "/v1/breakglass/"+id+"/close", `{"reason":"matrix"}`
+	case breakglass.CallCredentials:
+		r.method, r.path = "POST", "/v1/breakglass/"+id+"/credentials"
+	case breakglass.CallFeed:
+		r.path = "/v1/events"
+	case breakglass.CallReload:
+		r.method, r.path = "POST", "/v1/admin/reload"
+	default:
+		r.path = "/v1/" + string(call)
+	}
+	return r
+}
+
+// expected is the answer to a call on an event in a state.
+func expected(answer breakglass.Answer, call breakglass.Call, state string) (status int, code breakglass.Code) {
+	switch {
+	case answer == breakglass.Hide:
+		return 404, breakglass.CodeEventNotFound
+	case answer == breakglass.Forbid:
+		return 403, breakglass.CodeForbidden
+	case call == breakglass.CallInvoke && state == "active":
+		return 409, breakglass.CodeAlreadyActive
+	case call == breakglass.CallInvoke:
+		return 201, ""
+	case state != "active" && (call == breakglass.CallClose || call == breakglass.CallCredentials):
+		return 409, breakglass.CodeInvalidTransition
+	}
+	return 200, ""
+}
+
+// Every call by everybody on every event in every state: the answer is that of
+// the table, and nothing changes unless it says so.
+func TestEveryCallAnswersAsTheTableSays(t *testing.T) {
+	s := start(t, options{})
+	seen := 0
+	for _, p := range breakglass.Permissions() {
+		for role, name := range holders() {
+			for state := range states {
+				t.Run(fmt.Sprintf("%s %s %s by %s", p.Call, p.Target, state, name), func(t *testing.T) {
+					s := s
+					if p.Call == breakglass.CallInvoke {
+						s = start(t, options{}) // no other event stands in the way
+					}
+					id := s.put(t, name, p.Target, state)
+					before := s.events(t)
+					a := s.call(t, ask(p.Call, p.Target, name, id, state))
+					answer := breakglass.Permit(breakglass.Principal{Name: name, Roles: []breakglass.Role{role}}, p.Call, p.Target)
+					status, code := expected(answer, p.Call, state)
+					require.Equal(t, status, a.status, "%s", a.body)
+					if code != "" {
+						assert.Equal(t, code, a.problem().Code)
+						assert.NotContains(t, string(a.body), "secret_access_key")
+						assert.Equal(t, before, s.events(t), "a refusal changes nothing")
+					}
+					unauthenticated := ask(p.Call, p.Target, nobody, id, state)
+					assert.Equal(t, 401, s.call(t, unauthenticated).status)
+					seen++
+				})
+			}
+		}
+	}
+	assert.Equal(t, len(breakglass.Permissions())*(len(breakglass.Roles())+1)*len(states), seen)
+}
+
+// A foreign event answers byte for byte as one that never was: body, headers
+// and status.
+func TestAForeignEventAnswersAsIfItWereNotThere(t *testing.T) {
+	s := start(t, options{})
+	hidden := 0
+	for _, p := range breakglass.Permissions() {
+		for role, name := range holders() {
+			if breakglass.Permit(breakglass.Principal{Name: name, Roles: []breakglass.Role{role}}, p.Call, p.Target) != breakglass.Hide {
+				continue
+			}
+			for state := range states {
+				there := s.call(t, ask(p.Call, p.Target, name, s.put(t, name, p.Target, state), state))
+				not := s.call(t, ask(p.Call, p.Target, name, "0123456789abcdef", state))
+				there.header.Del("Date")
+				not.header.Del("Date")
+				assert.Equal(t, string(not.body), string(there.body), "%s by %s, %s", p.Call, name, state)
+				assert.Equal(t, not.header, there.header)
+				assert.Equal(t, not.status, there.status)
+				hidden++
+			}
+		}
+	}
+	assert.NotZero(t, hidden)
+}
+
+// A listing shows one's own events alone, whatever the filters.
+func TestListsHoldNoForeignEventForThoseWhoMayNotSeeIt(t *testing.T) {
+	s := start(t, options{})
+	for role, name := range holders() {
+		for state := range states {
+			s.put(t, name, breakglass.TargetForeign, state)
+			s.put(t, name, breakglass.TargetRequested, state)
+			s.put(t, name, breakglass.TargetOwn, state)
+		}
+		all := breakglass.Permit(breakglass.Principal{Name: name, Roles: []breakglass.Role{role}}, breakglass.CallList, breakglass.TargetForeign) == breakglass.Allow
+		for _, query := range []string{"", "status=active", "profile=prod", "invoker=" + strings.ToUpper(name)} {
+			foreign := false
+			for _, ev := range s.list(t, name, query) {
+				foreign = foreign || ev.Invoker != name
+			}
+			assert.Equal(t, all && !strings.HasPrefix(query, "invoker="), foreign, "%s %q", name, query)
+		}
+	}
+}
+
+// fieldsOfOthers are what a body could claim beside what a caller decides.
+var fieldsOfOthers = map[string]string{"requested_by": `"sam@example.com"`, "event_id": `"0123456789abcdef"`, "status": `"closed"`,
+	"created_at": `"2020-01-01T00:00:00Z"`, "updated_at": `"2020-01-01T00:00:00Z"`, "expires_at": `"2099-01-01T00:00:00Z"`, "closed_at": `"2020-01-01T00:00:00Z"`,
+	"closed_by": `"sam@example.com"`, "closed_reason": `"x"`, "request_id": `"spoofed-request"`, "policy_rule": `"root"`, "escalated": `false`,
+	"remaining_seconds": `99999`, "groups": `["security"]`, "roles": `["reviewer"]`, "authenticated_by": `"aws"`, "actor": `"sam@example.com"`, "name": `"sam@example.com"`,
+	"role_arn": `"arn:aws:iam::123456789012:role/Admin"`}
+
+// Whatever a caller adds to a body has no effect: the call is refused, by
+// everybody's every role, and nothing is stored.
+func TestFieldsThatAreNotTheCallersHaveNoEffect(t *testing.T) {
+	s := start(t, options{})
+	var ev map[string]any
+	raw, err := json.Marshal(breakglass.View{Event: breakglass.Event{ClosedBy: "x", ClosedReason: "x", ClosedAt: time.Now(), Ticket: "x"}})
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(raw, &ev))
+	for _, field := range []string{"profile", "reason_code", "justification", "ticket", "duration_seconds", "invoker"} {
+		delete(ev, field) // the caller's own, see below
+	}
+	for field := range ev {
+		assert.Contains(t, fieldsOfOthers, field, "every field of an event is tried")
+	}
+	for _, name := range holders() {
+		id := s.put(t, name, breakglass.TargetOwn, "active")
+		before := s.events(t)
+		for field, value := range fieldsOfOthers {
+			for path, b := range map[string]string{"/v1/breakglass": body(field + "=" + value), "/v1/breakglass/" + id + "/close": `{"reason":"x","` + field + `":` + value + `}`,
+				"/v1/breakglass/" + id + "/credentials": `{"` + field + `":` + value + `}`} {
+				a := s.call(t, request{method: "POST", path: path, as: name, body: b})
+				require.Equal(t, 422, a.status, "%s %s by %s: %s", path, field, name, a.body)
+			}
+		}
+		assert.Equal(t, before, s.events(t))
+	}
+}
+
+// invoker is the one field whose use depends on a role.
+func TestOnlyADelegateCanNameAnotherInvokerAndNeverGetsHisCredentials(t *testing.T) {
+	for role, name := range holders() {
+		s := start(t, options{})
+		for _, spelling := range []string{alice, strings.ToUpper(alice), "ａlice@example.com"} {
+			a := s.call(t, request{method: "POST", path: "/v1/breakglass", as: name, body: body(`invoker="`+spelling+`"`, `profile="staging"`)})
+			if role != breakglass.RoleDelegate {
+				assert.Equal(t, breakglass.CodeForbidden, a.problem().Code, name)
+				assert.Empty(t, s.events(t), name)
+				continue
+			}
+			if spelling != alice {
+				assert.Equal(t, breakglass.CodeAlreadyActive, a.problem().Code, "another spelling is the same person")
+				continue
+			}
+			var ev breakglass.View
+			a.into(201, &ev)
+			assert.Equal(t, alice, ev.Invoker)
+			refused := s.call(t, request{method: "POST", path: "/v1/breakglass/" + ev.ID + "/credentials", as: name})
+			assert.Equal(t, 403, refused.status)
+			assert.NotContains(t, string(refused.body), "access_key")
+		}
+		// Oneself by another spelling is no other person.
+		a := s.call(t, request{method: "POST", path: "/v1/breakglass", as: name, body: body(`invoker="` + strings.ToUpper(name) + `"`)})
+		assert.Equal(t, 201, a.status, "%s", a.body)
+	}
+}
+
+// A delegate who repeats a call with another spelling of the same person makes
+// the same request.
+func TestAnIdempotencyKeyHoldsOverSpellings(t *testing.T) {
+	s := start(t, options{})
+	var first, again breakglass.View
+	for spelling, out := range map[string]*breakglass.View{alice: &first, strings.ToUpper(alice): &again} {
+		s.call(t, request{method: "POST", path: "/v1/breakglass", as: bot, body: body(`invoker="` + spelling + `"`),
+			header: http.Header{"Idempotency-Key": {"k"}}}).into(201, out)
+	}
+	assert.Equal(t, first.ID, again.ID)
+}
+
+func TestTheTableAndTheContractHaveTheSameCalls(t *testing.T) {
+	c, err := loadContract()
+	require.NoError(t, err)
+	var described []breakglass.Call
+	for path, item := range c.doc.Paths.Map() {
+		for _, op := range item.Operations() {
+			if op.Security == nil { // the default of the document: a login
+				assert.True(t, strings.HasPrefix(path, "/v1/"))
+				described = append(described, breakglass.Call(op.OperationID))
+			}
+		}
+	}
+	assert.ElementsMatch(t, breakglass.Calls(), described)
+}
+
+func TestReloadIsForAdmins(t *testing.T) {
+	s := start(t, options{})
+	call := func(as, body, contentType string) answer {
+		return s.call(t, request{method: "POST", path: "/v1/admin/reload", as: as, body: body, contentType: contentType})
+	}
+	for _, as := range []string{alice, sam, auditor, bot} {
+		assert.Equal(t, breakglass.CodeForbidden, call(as, "", "").problem().Code)
+	}
+	assert.Equal(t, 400, call(ops, "{", "").status)
+	assert.Equal(t, 422, call(ops, `{"file":"policy"}`, "").status)
+	assert.Equal(t, 415, call(ops, "{}", "text/plain").status)
+	assert.Equal(t, 413, call(ops, strings.Repeat(" ", 70000), "").status)
+	assert.Zero(t, s.reloads.Load())
+	a := call(ops, "", "")
+	assert.Equal(t, 200, a.status)
+	assert.JSONEq(t, `{"items":[{"file":"policy","ok":true,"sha256":"`+rulesSHA256+`","detail":"in force"},{"file":"rate_limits","ok":false,"detail":"was never readable"}]}`, string(a.body))
+	assert.Equal(t, 200, call(ops, "{}", "").status)
+	assert.EqualValues(t, 2, s.reloads.Load())
+	assert.Empty(t, s.entries(t))
+	assert.Equal(t, 403, s.call(t, request{method: "GET", path: "/v1/events", as: ops}).status, "an admin reads no trail")
+}
+
+// The way in is on record with whatever its owner does.
+func TestEntriesSayHowTheirActorWasAuthenticated(t *testing.T) {
+	s := start(t, options{})
+	ev := s.invoke(t, alice, "limited")
+	s.call(t, request{method: "POST", path: "/v1/breakglass/" + ev.ID + "/credentials", as: alice})
+	s.call(t, request{method: "POST", path: "/v1/breakglass/" + ev.ID + "/credentials", as: sam})
+	s.call(t, request{method: "POST", path: "/v1/breakglass/" + ev.ID + "/close", as: alice, body: `{"reason":"done"}`})
+	s.call(t, request{method: "POST", path: "/v1/breakglass", as: alice, body: body(`profile="limited"`)})
+	s.call(t, request{method: "POST", path: "/v1/breakglass", as: alice, body: `{`})
+	s.clock.advance(time.Hour)
+	s.invoke(t, alice, "limited", "duration_seconds=60") // the second escalates
+	types := map[breakglass.EntryType]bool{}
+	for _, e := range s.entries(t) {
+		assert.Equal(t, "token", e.Detail[breakglass.DetailAuthenticatedBy], "%s", e.Event)
+		types[e.Event] = true
+	}
+	for _, typ := range breakglass.EntryTypes() {
+		assert.Equal(t, typ != breakglass.EntryExpired, types[typ], "%s", typ)
+	}
+	s.clock.advance(time.Hour)
+	s.invoke(t, alice, "limited") // finds the expired one in its way
+	for _, e := range s.entries(t) {
+		if e.Event == breakglass.EntryExpired {
+			assert.NotContains(t, e.Detail, breakglass.DetailAuthenticatedBy, "nobody called for it")
+			types[e.Event] = true
+		}
+	}
+	assert.True(t, types[breakglass.EntryExpired])
+}

@@ -1,0 +1,140 @@
+package oidc
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"breakglass/internal/authn"
+	"breakglass/internal/breakglass"
+)
+
+// refusal is why a token that the issuer signed is not accepted. Its text is
+// for the caller, who has the token and can read it; detail is for the log.
+type refusal struct{ message, detail string }
+
+func (r *refusal) Error() string { return r.message + " " + r.detail }
+
+func refuse(message, format string, args ...any) error {
+	return &refusal{message, fmt.Sprintf(format, args...)}
+}
+
+const (
+	elsewhere = "The token is not meant for this server."
+	badClaims = "The token lacks what this server wants of it."
+)
+
+// accept checks the claims of a token whose signature, algorithm and issuer
+// are good, and says who it speaks for, as the issuer spells it.
+func (c Config) accept(cl claims, now time.Time) (authn.Identity, error) {
+	if iss, err := cl.text("iss"); err != nil || iss != c.Issuer {
+		return authn.Identity{}, refuse(elsewhere, "the issuer is another one")
+	}
+	if err := c.checkAudience(cl); err != nil {
+		return authn.Identity{}, err
+	}
+	if err := c.checkTimes(cl, now); err != nil {
+		return authn.Identity{}, err
+	}
+	for name, value := range c.RequiredClaims {
+		if !cl.is(name, value) {
+			return authn.Identity{}, refuse(badClaims, "claim %q is not what required_claims says", name)
+		}
+	}
+	return c.identify(cl)
+}
+
+func (c Config) checkAudience(cl claims) error {
+	audiences, err := cl.texts("aud")
+	if err != nil {
+		return refuse(elsewhere, "%v", err)
+	}
+	if !slices.ContainsFunc(audiences, func(a string) bool { return slices.Contains(c.Audiences, a) }) {
+		return refuse(elsewhere, "aud %.200q holds none of the audiences", audiences)
+	}
+	// OpenID Connect Core 1.0, section 3.1.3.7: with several audiences, azp says
+	// who asked for the token. Any of them could otherwise use it here.
+	if len(audiences) == 1 && len(c.AuthorizedParties) == 0 {
+		return nil
+	}
+	party, err := cl.text("azp")
+	if err != nil || !slices.Contains(c.parties(), party) {
+		return refuse(elsewhere, "azp is none of the authorized parties")
+	}
+	return nil
+}
+
+func (c Config) checkTimes(cl claims, now time.Time) error {
+	exp, ok, err := cl.instant("exp")
+	if err != nil || !ok {
+		return refuse(badClaims, "exp is missing or no time")
+	}
+	if !now.Before(exp.Add(c.skew())) {
+		return refuse("The token has expired: log in again.", "exp %s", exp.UTC().Format(time.RFC3339))
+	}
+	iat, ok, err := cl.instant("iat")
+	if err != nil || !ok {
+		return refuse(badClaims, "iat is missing or no time")
+	}
+	nbf, _, err := cl.instant("nbf")
+	if err != nil {
+		return refuse(badClaims, "%v", err)
+	}
+	for _, start := range []time.Time{iat, nbf} {
+		if start.After(now.Add(c.skew())) {
+			return refuse("The token is from the future: the clocks of its issuer and this server differ.", "from %s", start.UTC().Format(time.RFC3339))
+		}
+	}
+	return nil
+}
+
+// maxGroups bounds what a token can make every policy decision look at.
+const maxGroups = 1000
+
+func (c Config) identify(cl claims) (authn.Identity, error) {
+	name, err := cl.text(c.UsernameClaim)
+	if err != nil {
+		return authn.Identity{}, refuse(badClaims, "%v", err)
+	}
+	// An address that nobody verified is a name that its owner chose.
+	if _, stated := cl["email_verified"]; c.UsernameClaim == "email" && stated && !cl.is("email_verified", "true") {
+		return authn.Identity{}, refuse(badClaims, "email_verified is not true")
+	}
+	if name == "" || strings.HasPrefix(c.NamePrefix+name, ":") {
+		return authn.Identity{}, refuse(badClaims, "claim %q is no name", c.UsernameClaim)
+	}
+	id := authn.Identity{Name: c.NamePrefix + name, Assurance: assurance(cl)}
+	if problem := breakglass.CheckPersonName(id.Name); problem != "" {
+		return authn.Identity{}, refuse(badClaims, "claim %q %s", c.UsernameClaim, problem)
+	}
+	if c.GroupsClaim != "" {
+		groups, err := cl.texts(c.GroupsClaim)
+		if err != nil {
+			return authn.Identity{}, refuse(badClaims, "%v", err)
+		}
+		if len(groups) > maxGroups {
+			return authn.Identity{}, refuse(badClaims, "claim %q has more than %d groups", c.GroupsClaim, maxGroups)
+		}
+		for _, g := range groups {
+			id.Groups = append(id.Groups, c.GroupPrefix+g)
+		}
+	}
+	return id, nil
+}
+
+// assurance is what the issuer says about how the person logged in. It is
+// evidence for a rule that asks for it; what is malformed proves nothing.
+func assurance(cl claims) breakglass.Assurance {
+	var a breakglass.Assurance
+	if methods, err := cl.texts("amr"); err == nil {
+		a.Methods = methods
+	}
+	if class, err := cl.text("acr"); err == nil {
+		a.Class = class
+	}
+	if at, ok, err := cl.instant("auth_time"); ok && err == nil {
+		a.At = at.UTC()
+	}
+	return a
+}
