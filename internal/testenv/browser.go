@@ -171,8 +171,13 @@ func (b *Browser) Text() (text string) {
 // find waits for an element.
 func (b *Browser) find(selector string) (id string) {
 	b.t.Helper()
+	return b.findBy("css selector", selector)
+}
+
+func (b *Browser) findBy(strategy, selector string) (id string) {
+	b.t.Helper()
 	var element map[string]string
-	b.do(http.MethodPost, "/element", map[string]string{"using": "css selector", "value": selector}, &element)
+	b.do(http.MethodPost, "/element", map[string]string{"using": strategy, "value": selector}, &element)
 	for _, id := range element {
 		return id
 	}
@@ -184,6 +189,12 @@ func (b *Browser) find(selector string) (id string) {
 func (b *Browser) Await(selector string) {
 	b.t.Helper()
 	b.find(selector)
+}
+
+// AwaitText waits until the page shows a text, which holds no double quote.
+func (b *Browser) AwaitText(text string) {
+	b.t.Helper()
+	b.findBy("xpath", `//body//*[contains(text(), "`+text+`")]`)
 }
 
 // Fill types a text into a field.

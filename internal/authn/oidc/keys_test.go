@@ -2,8 +2,11 @@ package oidc
 
 import (
 	"crypto"
+	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -119,4 +122,24 @@ func TestOnlyPublicSigningKeysAreTaken(t *testing.T) {
 		_, err := parseKeys([]byte(bad))
 		assert.Error(t, err, "%.40s", bad)
 	}
+}
+
+func TestACompanysOwnAuthorityIsTrustedForItsIssuerAlone(t *testing.T) {
+	w := &world{issuer: newTestIssuer(t), clock: &clock{at: time.Now()}}
+	w.issuer.Server = httptest.NewTLSServer(w.issuer)
+	t.Cleanup(w.issuer.Close)
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: w.issuer.Certificate().Raw}), 0o600))
+	w.start(t)
+	_, err := w.Token(t, w.token(t, nil))
+	assert.Equal(t, breakglass.CodeUnavailable, breakglass.AsError(err).Code)
+	w.start(t, func(c *Config) { c.CAFile = file })
+	_, err = w.Token(t, w.token(t, nil))
+	require.NoError(t, err)
+
+	require.NoError(t, os.WriteFile(file, []byte("no certificate"), 0o600))
+	assert.ErrorContains(t, CheckFiles([]Config{{CAFile: file}, {CAFile: file + "x"}}), "auth.oidc[1].ca_file")
+	_, err = New(t.Context(), []Config{{CAFile: file}}, Deps{})
+	assert.ErrorContains(t, err, "holds no PEM certificate")
+	assert.ErrorContains(t, err, "auth.oidc[0].audiences")
 }
