@@ -218,7 +218,7 @@ func TestTheAccessLogSaysWhoDidWhatAndHowItWent(t *testing.T) {
 
 	refused := s.call(t, request{method: "GET", path: "/v1/whoami", as: "mallory"})
 	assert.Equal(t, 401, refused.status)
-	assert.Contains(t, s.log.String(), `"request_id":"`+refused.header.Get("X-Request-Id")+`","code":"unauthenticated","cause":"invalid credentials"`,
+	assert.Contains(t, s.log.String(), `"request_id":"`+refused.header.Get("X-Request-Id")+`","client_addr":"127.0.0.1","code":"unauthenticated","cause":"invalid credentials"`,
 		"only the log says why a login failed")
 }
 

@@ -127,7 +127,7 @@ func TestWrongTokensBeyondAHundredAMinuteGet429AndAValidOneGetsIn(t *testing.T) 
 	assert.Equal(t, breakglass.CodeRateLimited, a.problem().Code)
 	assert.NotEmpty(t, a.header.Get("Retry-After"))
 	s.everyCall(t, "mallory", func(route string, a answer) {
-		if !strings.Contains(route, "/v1/") {
+		if !strings.Contains(route, "/v1/") || strings.Contains(route, "/v1/login") {
 			return // open to everybody
 		}
 		assert.Equal(t, 429, a.status, route)
