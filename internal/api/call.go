@@ -71,6 +71,7 @@ func (h *Handler) serve(e endpoint) http.HandlerFunc {
 			}
 			// Calls about an event or a person are checked where it is known.
 			if refusal := breakglass.MayAtAll(c.caller, e.call); refusal != nil {
+				h.cfg.Service.RecordRefusedCall(c.origin(), e.call, c.caller, refusal)
 				c.fail(refusal)
 				return
 			}

@@ -78,6 +78,12 @@ func (s *Service) recordCall(ctx context.Context, call string, caller Principal,
 	s.recordRefusal(ctx, EntryDenied, caller, entry, e)
 }
 
+// RecordRefusedCall records a call that was refused before it reached the
+// service, because its caller may not make it at all.
+func (s *Service) RecordRefusedCall(ctx context.Context, call Call, caller Principal, e *Error) {
+	s.recordCall(ctx, string(call), caller, LogEntry{RequestID: originOf(ctx).RequestID, Invoker: caller.Name}, e)
+}
+
 // RecordRefusal records an invocation that was refused before it reached
 // Invoke, such as a malformed body. in holds what could be understood of it.
 func (s *Service) RecordRefusal(ctx context.Context, caller Principal, in Invocation, e *Error) {
