@@ -140,8 +140,8 @@ func TestCheckWarnsOfTokensThatEnd(t *testing.T) {
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 	code, stdout, stderr := command("check", "--config", file)
 	assert.Zero(t, code, stderr)
-	assert.Contains(t, stdout, `warning: auth.tokens[2] of "incident-bot" ("pager") expires at `+soon)
-	assert.Contains(t, stdout, `warning: auth.tokens[3] of "dashboard" expired at 2020-01-01T00:00:00Z`)
+	assert.Regexp(t, `config\.yaml:\d+: warning: auth\.tokens\[3\]: of "incident-bot" \("pager"\) expires at `+soon, stdout)
+	assert.Regexp(t, `config\.yaml:\d+: warning: auth\.tokens\[4\]: of "dashboard" expired at 2020-01-01T00:00:00Z`, stdout)
 }
 
 func TestBackupAndDeliveriesWorkBesideARunningServer(t *testing.T) {

@@ -297,7 +297,12 @@ func TestReloadIsForAdmins(t *testing.T) {
 	assert.JSONEq(t, `{"items":[{"file":"policy","ok":true,"sha256":"`+rulesSHA256+`","detail":"in force"},{"file":"rate_limits","ok":false,"detail":"was never readable"}]}`, string(a.body))
 	assert.Equal(t, 200, call(ops, "{}", "").status)
 	assert.EqualValues(t, 2, s.reloads.Load())
-	assert.Empty(t, s.entries(t))
+	refusals := s.entries(t)
+	assert.Len(t, refusals, 4, "each caller's refusal is on record")
+	for _, e := range refusals {
+		assert.Equal(t, breakglass.EntryDenied, e.Event)
+		assert.Equal(t, "reload", e.Detail[breakglass.DetailCall])
+	}
 	assert.Equal(t, 403, s.call(t, request{method: "GET", path: "/v1/events", as: ops}).status, "an admin reads no trail")
 }
 

@@ -141,7 +141,7 @@ func TestCheckReadsTheKeysThatSignSessions(t *testing.T) {
 	write("")
 	warnings, err := Check(config)
 	require.NoError(t, err)
-	assert.Contains(t, strings.Join(warnings, "\n"), "auth.session_keys is empty: logins end when the server restarts")
+	assert.Contains(t, strings.Join(warnings, "\n"), "auth.session_keys: is empty: logins end when the server restarts")
 	write("  session_keys: [{env: BREAKGLASS_TEST_SESSION_KEY}]\n")
 	_, err = Check(config)
 	require.ErrorContains(t, err, "auth.session_keys[0]: the environment variable BREAKGLASS_TEST_SESSION_KEY isn't set")

@@ -134,11 +134,13 @@ func (s *oidcServer) loginBy(t *testing.T, args, env []string, visit func(said s
 		said.WriteString(line)
 		require.NoError(t, err, "%s", &said)
 	}
+	var later strings.Builder
 	var rest sync.WaitGroup
-	rest.Go(func() { _, _ = io.Copy(&said, lines) })
+	rest.Go(func() { _, _ = io.Copy(&later, lines) })
 	visit(said.String())
 	require.NoError(t, cmd.Wait())
 	rest.Wait()
+	said.WriteString(later.String())
 	assert.Contains(t, said.String(), "as alice@example.com")
 	return said.String()
 }

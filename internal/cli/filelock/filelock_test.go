@@ -3,6 +3,7 @@ package filelock
 import (
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,14 +20,13 @@ func TestOneHolderAtATime(t *testing.T) {
 	unlock()
 
 	var all sync.WaitGroup
-	held := 0 // guarded by the lock alone
+	var held atomic.Int32
 	for range 20 {
 		all.Go(func() {
 			unlock, err := Lock(t.Context(), path, 10*time.Second)
 			if assert.NoError(t, err) {
-				held++
-				assert.Equal(t, 1, held)
-				held--
+				assert.EqualValues(t, 1, held.Add(1), "somebody else holds it, too")
+				held.Add(-1)
 				unlock()
 			}
 		})
