@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,7 +23,7 @@ import (
 	"breakglass/internal/issuer"
 	"breakglass/internal/policy"
 	"breakglass/internal/ratelimit"
-	"breakglass/internal/store/sqlite"
+	"breakglass/internal/testenv/teststore"
 )
 
 // The history of one (invoker, profile) is checked against a model of one
@@ -231,8 +230,7 @@ func perform(t *testing.T, c caller, in opInput, who, profile string, seconds in
 // serveOver runs the real API and service over a store.
 func serveOver(t *testing.T, wrap func(breakglass.Store) breakglass.Store) caller {
 	t.Helper()
-	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "b.db"), sqlite.Options{})
-	require.NoError(t, err)
+	st := teststore.Open(t, t.TempDir())
 	pol, err := policy.Parse("policy.yaml", []byte(openPolicy))
 	require.NoError(t, err)
 	auth, err := authn.New(people(4), nil)
