@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"breakglass/internal/breakglass"
-	"breakglass/internal/testenv"
 )
 
 // rounds is how often a race is run: often enough to be caught out, and with
@@ -50,7 +49,7 @@ func race(t *testing.T, c caller, callers int, send func(i int) (answer, error))
 
 func TestPromise01OneActiveEventPerInvokerAndProfile(t *testing.T) {
 	s := start(t, newConfig(t, t.TempDir(), openPolicy, ""))
-	for round := range testenv.Rounds(t, 1000, 200) {
+	for round := range rounds(1000, 1000) {
 		var id atomic.Pointer[string]
 		counts := race(t, s.http, 64, func(int) (answer, error) {
 			a, err := s.http.invoke(t.Context(), user(0), "prod", 3600)
@@ -71,7 +70,7 @@ func TestPromise01OneActiveEventPerInvokerAndProfile(t *testing.T) {
 			invoked++
 		}
 	}
-	assert.Equal(t, testenv.Rounds(t, 1000, 200), invoked)
+	assert.Equal(t, rounds(1000, 1000), invoked)
 }
 
 // racers is how many callers race for one limit.
@@ -109,7 +108,7 @@ func (c caller) invokeAndClose(t *testing.T, who, profile string) (answer, error
 
 // Each round races for something that nobody has used before.
 func TestPromise02LimitsHoldExactlyUnderConcurrency(t *testing.T) {
-	n := testenv.Rounds(t, rounds(100, 1000), 20)
+	n := rounds(100, 1000)
 	t.Run("profile quota", func(t *testing.T) {
 		c := limited(t, racers, n, "max_per_profile: 40, quota_window: 24h")
 		for round := range n {

@@ -31,13 +31,3 @@ func OnlySQLite(t testing.TB, why string) {
 		t.Skip("only SQLite: " + why)
 	}
 }
-
-// Rounds is how often a loop runs: usual times, or on DynamoDB fewer, because
-// its emulator has one thread for all servers.
-func Rounds(t testing.TB, usual, onDynamoDB int) int {
-	t.Helper()
-	if OnDynamoDB(t) {
-		return onDynamoDB
-	}
-	return usual
-}

@@ -76,7 +76,8 @@ func failure(err error) error {
 
 // unavailable is the answer when DynamoDB can't be asked.
 func unavailable(err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, breakglass.ErrNotFound) {
+	var told *breakglass.Error
+	if errors.Is(err, context.Canceled) || errors.Is(err, breakglass.ErrNotFound) || errors.As(err, &told) {
 		return err
 	}
 	wait := 2 * time.Second
