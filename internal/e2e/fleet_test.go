@@ -20,6 +20,7 @@ type fleet struct {
 	mu      sync.RWMutex
 	procs   []*process
 	proxies []*testenv.FaultProxy // between each server and the table; nil: none
+	losers  []*loser               // behind them
 	table   config.DynamoDB
 	opts    fleetOptions
 }
@@ -48,8 +49,9 @@ func (r *fleet) add(t testing.TB) {
 	t.Helper()
 	table := r.table
 	if r.opts.proxied {
-		proxy := testenv.Proxy(t, table.Endpoint)
-		r.proxies = append(r.proxies, proxy)
+		l := newLoser(t, table.Endpoint)
+		proxy := testenv.Proxy(t, l.URL)
+		r.losers, r.proxies = append(r.losers, l), append(r.proxies, proxy)
 		table.Endpoint = proxy.URL()
 	}
 	s := site{dir: t.TempDir(), table: &table, more: r.opts.more}

@@ -23,7 +23,9 @@ func (r *refusedAnswer) Error() string {
 }
 
 // nothingChanged reports an answer that says so in so many words.
-func (a answer) nothingChanged() bool { return strings.Contains(string(a.body), "Nothing was changed") }
+func (a answer) nothingChanged() bool {
+	return strings.Contains(string(a.body), "Nothing was changed;") || strings.Contains(string(a.body), "Nothing was changed.")
+}
 
 // lossy keeps the calls of which nobody knows what became of them: no answer
 // came, or one that doesn't tell. Each may have taken effect, or take effect

@@ -18,15 +18,20 @@ import (
 var maxTime = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // harm is what can happen between a server and its table.
-var harm = []func(p *testenv.FaultProxy){
-	func(p *testenv.FaultProxy) { p.Latency(30 * time.Millisecond) },
-	func(p *testenv.FaultProxy) { p.Cut(0) },
-	func(p *testenv.FaultProxy) { p.Cut(700) },
-	(*testenv.FaultProxy).Reset,
-	(*testenv.FaultProxy).Timeout,
-	(*testenv.FaultProxy).Down,
-	func(p *testenv.FaultProxy) { p.Slow(20) },
+var harm = []func(p *testenv.FaultProxy, l *loser){
+	func(p *testenv.FaultProxy, _ *loser) { p.Latency(30 * time.Millisecond) },
+	func(p *testenv.FaultProxy, _ *loser) { p.Cut(0) },
+	func(p *testenv.FaultProxy, _ *loser) { p.Cut(700) },
+	func(p *testenv.FaultProxy, _ *loser) { p.Reset() },
+	func(p *testenv.FaultProxy, _ *loser) { p.Timeout() },
+	func(p *testenv.FaultProxy, _ *loser) { p.Down() },
+	func(p *testenv.FaultProxy, _ *loser) { p.Slow(20) },
+	func(_ *testenv.FaultProxy, l *loser) { l.loses(func(n int) bool { return n%2 == 0 }) },
+	losesAll,
 }
+
+// losesAll loses every answer to a write: it was made, and nobody learns it.
+func losesAll(_ *testenv.FaultProxy, l *loser) { l.loses(func(int) bool { return true }) }
 
 // trouble kills servers and breaks their connections to the table, one thing
 // after the other, until enough says so. It returns how often it did which.
@@ -38,21 +43,26 @@ func (r *fleet) trouble(t *testing.T, rnd *rand.Rand, enough func() bool) (kills
 		if rnd.IntN(4) == 0 {
 			kills++
 			if kills%2 == 0 { // after it has written what it never learns about
-				[]func(){r.proxies[i].Timeout, func() { r.proxies[i].Cut(0) }}[kills/2%2]()
-				pause(5*time.Millisecond, 20*time.Millisecond)
+				losesAll(nil, r.losers[i])
+				pause(20*time.Millisecond, 100*time.Millisecond)
 			}
 			r.kill(i)
-			r.proxies[i].Heal()
+			r.losers[i].loses(nil)
 			r.restart(t, i)
 		} else {
 			faults++
-			harm[rnd.IntN(len(harm))](r.proxies[i])
+			do := harm[rnd.IntN(len(harm))]
+			if faults%10 == 5 {
+				do = losesAll
+			}
+			do(r.proxies[i], r.losers[i])
 			if faults%10 == 5 { // longer than a server tries
 				pause(9*time.Second, 10*time.Second)
 			} else {
 				pause(50*time.Millisecond, 500*time.Millisecond)
 			}
 			r.proxies[i].Heal()
+			r.losers[i].loses(nil)
 		}
 		pause(50*time.Millisecond, 300*time.Millisecond)
 	}
