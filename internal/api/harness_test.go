@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,7 +24,7 @@ import (
 	"breakglass/internal/issuer"
 	"breakglass/internal/policy"
 	"breakglass/internal/ratelimit"
-	"breakglass/internal/store/sqlite"
+	"breakglass/internal/testenv/teststore"
 )
 
 // The people of the tests; the token of each is "token-of-" and the name.
@@ -58,7 +57,7 @@ type server struct {
 	url     string
 	clock   *clock
 	log     *logBuffer
-	store   *sqlite.Store
+	store   teststore.Store
 	service *breakglass.Service
 	handler *api.Handler
 	issuer  *switchedIssuer
@@ -87,8 +86,7 @@ func start(t testing.TB, opts options) *server {
 		s.dir = t.TempDir()
 	}
 	var err error
-	s.store, err = sqlite.Open(t.Context(), filepath.Join(s.dir, "test.db"), sqlite.Options{})
-	require.NoError(t, err)
+	s.store = teststore.Open(t, s.dir)
 	t.Cleanup(func() { _ = s.store.Close() })
 	log := logTo(s.log)
 	if opts.quiet {

@@ -1,6 +1,7 @@
 package breakglass
 
 import (
+	"context"
 	"errors"
 	"time"
 )
@@ -48,13 +49,15 @@ type Error struct {
 	// changing anything. It tells 503 from 502 for CodeCredentialsRefused.
 	Temporary  bool
 	RetryAfter time.Duration // zero: unknown
-	Fields     []FieldError  // CodeInvalidRequest: every bad field
-	EventID    string        // CodeAlreadyActive: the event in the way
-	ExpiresAt  time.Time     // CodeAlreadyActive: when it ends
-	Limit      Limit         // CodeRateLimited: which limit
-	Rule       string        // CodePolicyDenied and CodeRateLimited: the rule that decided
-	Condition  string        // CodePolicyDenied: the condition of the rule that failed
-	Allowed    *Allowed      // CodePolicyDenied: what would be allowed instead
+	// Unknown says that the change may have been made, or may yet be.
+	Unknown   bool
+	Fields    []FieldError // CodeInvalidRequest: every bad field
+	EventID   string       // CodeAlreadyActive: the event in the way
+	ExpiresAt time.Time    // CodeAlreadyActive: when it ends
+	Limit     Limit        // CodeRateLimited: which limit
+	Rule      string       // CodePolicyDenied and CodeRateLimited: the rule that decided
+	Condition string       // CodePolicyDenied: the condition of the rule that failed
+	Allowed   *Allowed     // CodePolicyDenied: what would be allowed instead
 	// Stamps say which rules decided, for the audit entry; no caller sees them.
 	Stamps map[string]string
 	Cause  error
@@ -95,6 +98,7 @@ func AsError(err error) *Error {
 	}
 	return &Error{
 		Code: CodeUnavailable, Temporary: true, RetryAfter: 2 * time.Second, Cause: err,
+		Unknown: errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled), // somebody stopped waiting
 		Message: "The service can't reach its store right now. Nothing was changed unless a later look-up shows it; try again.",
 	}
 }

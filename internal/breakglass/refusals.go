@@ -93,6 +93,10 @@ func (s *Service) RecordRefusal(ctx context.Context, caller Principal, in Invoca
 // recordRefusal writes the entry of a refusal. The caller is refused whether
 // or not that works, so a failure is logged, not returned.
 func (s *Service) recordRefusal(ctx context.Context, typ EntryType, caller Principal, entry LogEntry, e *Error) {
+	if e.Unknown {
+		s.cfg.Log.Error("it is not known whether a change was made", "type", typ, "actor", caller.Name, "request_id", entry.RequestID, "error", e)
+		return // what may have been granted isn't on record as refused
+	}
 	if entry.EventID == "" {
 		entry.EventID = e.EventID // of the active event in the way
 	}

@@ -2,7 +2,6 @@ package breakglass_test
 
 import (
 	"context"
-	"path/filepath"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,16 +9,16 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"breakglass/internal/breakglass"
-	"breakglass/internal/store/sqlite"
+	"breakglass/internal/testenv/teststore"
 )
 
 var t0 = time.Date(2026, 3, 1, 2, 0, 0, 0, time.UTC)
 
-// world is the service over a real SQLite file, with a clock that the test sets
+// world is the service over a real store, with a clock that the test sets
 // and rules that it can change.
 type world struct {
 	*breakglass.Service
-	store  *sqlite.Store
+	store  teststore.Store
 	clock  atomic.Pointer[func() time.Time]
 	policy func(breakglass.PolicyRequest) breakglass.PolicyDecision
 	limits func(breakglass.History, string, string, time.Time) (breakglass.LimitDecision, error)
@@ -62,8 +61,7 @@ func newWorld(t *testing.T) *world {
 // newWorldOver is newWorld with the store as the service sees it.
 func newWorldOver(t *testing.T, wrap func(breakglass.Store) breakglass.Store) *world {
 	t.Helper()
-	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "b.db"), sqlite.Options{})
-	require.NoError(t, err)
+	st := teststore.Open(t, t.TempDir())
 	t.Cleanup(func() { require.NoError(t, st.Close()) })
 	w := &world{store: st,
 		policy: func(breakglass.PolicyRequest) breakglass.PolicyDecision {

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"breakglass/internal/testenv"
+	"breakglass/internal/testenv/teststore"
 )
 
 // awsWorld is a breakglassd that assumes roles at an AWS emulator.
@@ -41,12 +42,11 @@ func newAWSWorld(t *testing.T) *awsWorld {
 	write("policy.yaml", "version: \"1\"\nrules:\n  - {name: oncall, groups: [oncall]}\n")
 	write("config.yaml", fmt.Sprintf(`
 listen: 127.0.0.1:0
-store: {driver: sqlite, sqlite: {path: breakglass.db}}
-auth: {tokens: [{name: alice@example.com, sha256: "%s", groups: [oncall]}]}
+%sauth: {tokens: [{name: alice@example.com, sha256: "%s", groups: [oncall]}]}
 profiles: {prod: {role_arn: "arn:aws:iam::123456789012:role/BreakGlass", region: us-west-2}}
 policy_file: policy.yaml
 sts: {issuer: aws, region: us-east-1, endpoint: "%s"}
-`, hex.EncodeToString(sum[:]), w.endpoint))
+`, teststore.YAML(teststore.Config(t, dir)), hex.EncodeToString(sum[:]), w.endpoint))
 	server := exec.Command(testenv.Build(t, "./cmd/breakglassd"), "--config", "config.yaml")
 	server.Dir = dir
 	server.Env = append(os.Environ(), "AWS_ACCESS_KEY_ID=AKIASERVER", "AWS_SECRET_ACCESS_KEY=server", "AWS_EC2_METADATA_DISABLED=true")

@@ -42,7 +42,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
-			return setUpScript(env, server, bin)
+			return setUpScript(t, env, server, bin)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
 			"as": as, "exits": exits, "capture": capture, "stopserver": stopServer, "mode": mode,
@@ -53,13 +53,8 @@ func TestScripts(t *testing.T) {
 
 type serverKey struct{}
 
-func setUpScript(env *testscript.Env, server, bin string) error {
-	cmd := exec.Command(server, "--dev", "--listen", "127.0.0.1:0", "--data-dir", "data")
-	if _, err := os.Stat(filepath.Join(env.WorkDir, "config.yaml")); err == nil {
-		cmd = exec.Command(server, "--config", "config.yaml")
-	}
-	cmd.Dir = env.WorkDir
-	d, err := startServer(cmd)
+func setUpScript(t testing.TB, env *testscript.Env, server, bin string) error {
+	d, err := startServer(serverIn(t, server, env.WorkDir))
 	if err != nil {
 		return err
 	}
@@ -130,9 +125,7 @@ func (d *devServer) stop() {
 // devServerFor starts a server for a test that isn't a script.
 func devServerFor(t *testing.T) *devServer {
 	t.Helper()
-	cmd := exec.Command(testenv.Build(t, "./cmd/breakglassd"), "--dev", "--listen", "127.0.0.1:0", "--data-dir", "data")
-	cmd.Dir = t.TempDir()
-	d, err := startServer(cmd)
+	d, err := startServer(serverIn(t, testenv.Build(t, "./cmd/breakglassd"), t.TempDir()))
 	require.NoError(t, err)
 	t.Cleanup(d.stop)
 	return d

@@ -12,6 +12,7 @@ import (
 
 	"breakglass/internal/audit"
 	"breakglass/internal/breakglass"
+	"breakglass/internal/testenv"
 )
 
 // failing is a server whose disk takes no more, and what it held before.
@@ -97,6 +98,7 @@ func verify(t *testing.T, entries []breakglass.LogEntry) {
 }
 
 func TestPromise03AFullDiskGrantsNothingAndHealsByItself(t *testing.T) {
+	testenv.OnlySQLite(t, "a disk of the server's own that fills up")
 	dir := newTmpfs(t, "4m")
 	f := holding(t, startOn(t, dir).http)
 	ballast := fill(t, dir)
@@ -106,6 +108,7 @@ func TestPromise03AFullDiskGrantsNothingAndHealsByItself(t *testing.T) {
 }
 
 func TestAFullDiskHealsWithoutAnybodyAskingForReadiness(t *testing.T) {
+	testenv.OnlySQLite(t, "a disk of the server's own that fills up")
 	dir := newTmpfs(t, "4m")
 	f := holding(t, startOn(t, dir).http)
 	ballast := fill(t, dir)
@@ -118,8 +121,9 @@ func TestAFullDiskHealsWithoutAnybodyAskingForReadiness(t *testing.T) {
 // That can't be undone without mounting it again, so this server stays dead;
 // the next one has lost nothing.
 func TestPromise03AReadOnlyDatabaseGrantsNothing(t *testing.T) {
+	testenv.OnlySQLite(t, "a disk of the server's own that goes read-only")
 	dir, image := newExt4(t, 32<<20)
-	s := site{dir: t.TempDir(), store: filepath.Join(dir, "breakglass.db")}
+	s := site{dir: t.TempDir(), database: filepath.Join(dir, "breakglass.db")}
 	p := s.start(t)
 	f := holding(t, p.http)
 	run(t, "mount", "-o", "remount,abort", dir)
@@ -134,8 +138,9 @@ func TestPromise03AReadOnlyDatabaseGrantsNothing(t *testing.T) {
 
 // A server that starts on a read-only disk says what is wrong and ends.
 func TestAServerDoesNotStartOnAReadOnlyDisk(t *testing.T) {
+	testenv.OnlySQLite(t, "a disk of the server's own that goes read-only")
 	dir, image := newExt4(t, 32<<20)
-	s := site{dir: t.TempDir(), store: filepath.Join(dir, "breakglass.db")}
+	s := site{dir: t.TempDir(), database: filepath.Join(dir, "breakglass.db")}
 	require.Zero(t, s.start(t).terminate(t))
 	run(t, "umount", dir)
 	run(t, "mount", "-o", "loop,ro", image, dir)

@@ -23,6 +23,7 @@ import (
 	"breakglass/internal/authn"
 	"breakglass/internal/breakglass"
 	"breakglass/internal/config"
+	"breakglass/internal/testenv/teststore"
 )
 
 // justification is good enough for every invocation of these tests.
@@ -51,12 +52,12 @@ func people(n int) []authn.Token {
 
 func user(i int) string { return fmt.Sprintf("user-%d", i) }
 
-// newConfig is a server on a free loopback port over a SQLite file in dir.
+// newConfig is a server on a free loopback port over the store of dir.
 func newConfig(t testing.TB, dir, policy, limits string) config.Config {
 	t.Helper()
 	c := config.Default()
 	c.Listen = "127.0.0.1:0"
-	c.Store.SQLite.Path = filepath.Join(dir, "breakglass.db")
+	c.Store = teststore.Config(t, dir)
 	c.PolicyFile = filepath.Join(dir, "policy.yaml")
 	require.NoError(t, os.WriteFile(c.PolicyFile, []byte(policy), 0o600))
 	if limits != "" {

@@ -30,12 +30,13 @@ func loseDisk(t testing.TB, dir string) {
 // TestPromise04AcknowledgedSurvivesPowerLoss is the same as with kill -9, but
 // what the server wrote without asking the disk to keep it is lost.
 func TestPromise04AcknowledgedSurvivesPowerLoss(t *testing.T) {
+	testenv.OnlySQLite(t, "a disk of the server's own that loses power")
 	dir, image := newExt4(t, 128<<20)
 	losses := rounds(30, 300)
 	if testing.Short() {
 		losses = 4
 	}
-	c := newCrash(t, site{dir: t.TempDir(), store: filepath.Join(dir, "breakglass.db")})
+	c := newCrash(t, site{dir: t.TempDir(), database: filepath.Join(dir, "breakglass.db")})
 	c.strike = func(p *process) {
 		// A machine without power sends no answers. This one does for a moment;
 		// what it says then, its disk being gone, doesn't count.

@@ -14,7 +14,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"breakglass/internal/config"
 	"breakglass/internal/testenv"
+	"breakglass/internal/testenv/teststore"
 )
 
 // patience is how long a test waits for what should happen at once: enough for
@@ -25,23 +27,26 @@ const patience = 30 * time.Second
 var profileNames = []string{"prod", "staging", "db", "edge"}
 
 // site is the folder of a real server: its configuration, its rules and, unless
-// store says otherwise, its database.
+// database or table say otherwise, its store.
 type site struct {
-	dir   string
-	store string // path of the database; default breakglass.db in dir
-	// engine is the store section of the configuration; empty: SQLite.
-	engine string
+	dir      string
+	database string           // path of a SQLite file instead
+	table    *config.DynamoDB // a table instead, such as one that is shared
 	// more is added to the configuration.
 	more string
 	// limits is the rate-limit file's content; empty: none.
 	limits string
 }
 
-func (s site) database() string {
-	if s.store != "" {
-		return s.store
+func (s site) engine(t testing.TB) config.Store {
+	t.Helper()
+	switch {
+	case s.table != nil:
+		return config.Store{Driver: config.DriverDynamoDB, DynamoDB: *s.table}
+	case s.database != "":
+		return config.Store{Driver: config.DriverSQLite, SQLite: config.SQLite{Path: s.database}}
 	}
-	return filepath.Join(s.dir, "breakglass.db")
+	return teststore.Config(t, s.dir)
 }
 
 func (s site) policy() string { return filepath.Join(s.dir, "policy.yaml") }
@@ -50,11 +55,7 @@ func (s site) policy() string { return filepath.Join(s.dir, "policy.yaml") }
 func (s site) write(t testing.TB) string {
 	t.Helper()
 	var b strings.Builder
-	engine := s.engine
-	if engine == "" {
-		engine = fmt.Sprintf("{sqlite: {path: %q}}", s.database())
-	}
-	fmt.Fprintf(&b, "store: %s\npolicy_file: policy.yaml\nlog: {level: debug}\n", engine)
+	b.WriteString(teststore.YAML(s.engine(t)) + "policy_file: policy.yaml\nlog: {level: debug}\n")
 	for _, line := range []string{"listen: 127.0.0.1:0\n", "sts: {issuer: dev}\n"} {
 		if name, _, _ := strings.Cut(line, " "); !strings.Contains(s.more, name) {
 			b.WriteString(line)

@@ -24,6 +24,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"breakglass/internal/breakglass"
+	"breakglass/internal/testenv"
 )
 
 // halfSent is an invocation of which the server has all but the last byte.
@@ -96,15 +97,16 @@ func TestAStopFinishesWhatWasAcceptedAndEndsLongPolls(t *testing.T) {
 }
 
 func TestASecondServerOnTheSameFileIsRefused(t *testing.T) {
+	testenv.OnlySQLite(t, "its file is for one server; a table is for any number")
 	first := site{dir: t.TempDir()}
 	p := first.start(t)
-	second := site{dir: t.TempDir(), store: first.database()}.spawn(t)
+	second := site{dir: t.TempDir(), database: first.engine(t).SQLite.Path}.spawn(t)
 	assert.Equal(t, 1, second.wait(t))
 	assert.Contains(t, second.logs.String(), fmt.Sprintf("is in use by process %d", p.cmd.Process.Pid))
 	assert.NotContains(t, second.logs.String(), "panic")
 	ev := decode[breakglass.View](t, p.http.must(t, 201, user(0), http.MethodPost, "/v1/breakglass", invocation("prod", 3600)))
 	p.kill()
-	third := site{dir: t.TempDir(), store: first.database()}.start(t)
+	third := site{dir: t.TempDir(), database: first.engine(t).SQLite.Path}.start(t)
 	assert.Contains(t, third.http.allEvents(t), ev.ID, "the lock outlived its server")
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"breakglass/internal/breakglass"
+	"breakglass/internal/config"
 )
 
 // rounds is how often a race is run: often enough to be caught out, and with
@@ -25,7 +26,7 @@ func rounds(usual, heavy int) int {
 }
 
 // race sends the request as every caller at once and counts the answers.
-func race(t *testing.T, c caller, callers int, send func(i int) (answer, error)) map[int]int {
+func race(t *testing.T, callers int, send func(i int) (answer, error)) map[int]int {
 	t.Helper()
 	var mu sync.Mutex
 	counts := map[int]int{}
@@ -48,11 +49,17 @@ func race(t *testing.T, c caller, callers int, send func(i int) (answer, error))
 }
 
 func TestPromise01OneActiveEventPerInvokerAndProfile(t *testing.T) {
-	s := start(t, newConfig(t, t.TempDir(), openPolicy, ""))
-	for round := range rounds(1000, 1000) {
+	oneActiveEvent(t, rounds(1000, 1000), cluster{start(t, newConfig(t, t.TempDir(), openPolicy, "")).http})
+}
+
+// oneActiveEvent races for one event again and again, over all servers of one
+// store.
+func oneActiveEvent(t *testing.T, n int, c cluster) {
+	t.Helper()
+	for round := range n {
 		var id atomic.Pointer[string]
-		counts := race(t, s.http, 64, func(int) (answer, error) {
-			a, err := s.http.invoke(t.Context(), user(0), "prod", 3600)
+		counts := race(t, 64, func(i int) (answer, error) {
+			a, err := c.at(i).invoke(t.Context(), user(0), "prod", 3600)
 			if a.status == http.StatusCreated {
 				ev := decode[breakglass.View](t, a)
 				id.Store(&ev.ID)
@@ -60,32 +67,38 @@ func TestPromise01OneActiveEventPerInvokerAndProfile(t *testing.T) {
 			return a, err
 		})
 		require.Equal(t, map[int]int{201: 1, 409: 63}, counts, "round %d", round)
-		a, err := s.http.close(t.Context(), user(0), *id.Load())
+		a, err := c.at(round).close(t.Context(), user(0), *id.Load())
 		require.NoError(t, err)
 		require.Equal(t, 200, a.status)
 	}
 	invoked := 0
-	for _, e := range s.http.feed(t, "0") {
+	for _, e := range c.at(0).feed(t, "0") {
 		if e.Event == breakglass.EntryInvoked {
 			invoked++
 		}
 	}
-	assert.Equal(t, rounds(1000, 1000), invoked)
+	assert.Equal(t, n, invoked)
 }
 
 // racers is how many callers race for one limit.
 const racers = 64
 
-// limited is a server with one rule, people enough for a new one in each round,
-// and n profiles named after numbers.
-func limited(t *testing.T, users, n int, rule string) caller {
+// cluster are servers of one store.
+type cluster []caller
+
+// at is one of them for each number.
+func (c cluster) at(i int) caller { return c[i%len(c)] }
+
+// limited has one rule, people enough for a new one in each round, and n
+// profiles named after numbers.
+func limited(t *testing.T, users, n int, rule string, serve func(c config.Config) cluster) cluster {
 	t.Helper()
 	c := newConfig(t, t.TempDir(), openPolicy, "version: \"1\"\nrules:\n  - {name: the-rule, "+rule+"}\n")
 	c.Auth.Tokens = people(users)
 	for i := range n {
 		c.Profiles[numbered(i)] = c.Profiles["prod"]
 	}
-	return start(t, c).http
+	return serve(c)
 }
 
 func numbered(i int) string { return fmt.Sprintf("profile-%d", i) }
@@ -108,35 +121,38 @@ func (c caller) invokeAndClose(t *testing.T, who, profile string) (answer, error
 
 // Each round races for something that nobody has used before.
 func TestPromise02LimitsHoldExactlyUnderConcurrency(t *testing.T) {
-	n := rounds(100, 1000)
+	limitsHoldExactly(t, rounds(100, 1000), func(c config.Config) cluster { return cluster{start(t, c).http} })
+}
+
+func limitsHoldExactly(t *testing.T, n int, serve func(c config.Config) cluster) {
 	t.Run("profile quota", func(t *testing.T) {
-		c := limited(t, racers, n, "max_per_profile: 40, quota_window: 24h")
+		c := limited(t, racers, n, "max_per_profile: 40, quota_window: 24h", serve)
 		for round := range n {
-			counts := race(t, c, racers, func(i int) (answer, error) {
-				return c.invoke(t.Context(), user(i), numbered(round), 3600)
+			counts := race(t, racers, func(i int) (answer, error) {
+				return c.at(i).invoke(t.Context(), user(i), numbered(round), 3600)
 			})
 			require.Equal(t, map[int]int{201: 40, 429: racers - 40}, counts, "round %d", round)
 		}
 	})
 	t.Run("user quota over all profiles, with each event closed at once", func(t *testing.T) {
-		c := limited(t, n, racers, "max_per_user: 3, quota_window: 24h")
+		c := limited(t, n, racers, "max_per_user: 3, quota_window: 24h", serve)
 		for round := range n {
-			counts := race(t, c, racers, func(i int) (answer, error) {
-				return c.invokeAndClose(t, user(round), numbered(i))
+			counts := race(t, racers, func(i int) (answer, error) {
+				return c.at(i).invokeAndClose(t, user(round), numbered(i))
 			})
 			require.Equal(t, map[int]int{201: 3, 429: racers - 3}, counts, "round %d", round)
 		}
 	})
 	t.Run("cooldown from the first grant on, with each event closed at once", func(t *testing.T) {
-		c := limited(t, n, 1, "cooldown: 30m")
+		c := limited(t, n, 1, "cooldown: 30m", serve)
 		begun := time.Now()
 		for round := range n {
-			counts := race(t, c, racers, func(int) (answer, error) {
-				return c.invokeAndClose(t, user(round), numbered(0))
+			counts := race(t, racers, func(i int) (answer, error) {
+				return c.at(i).invokeAndClose(t, user(round), numbered(0))
 			})
 			require.Equal(t, map[int]int{201: 1, 429: racers - 1}, counts, "round %d", round)
 		}
-		refused := c.must(t, 429, user(0), http.MethodPost, "/v1/breakglass", invocation(numbered(0), 3600))
+		refused := c.at(1).must(t, 429, user(0), http.MethodPost, "/v1/breakglass", invocation(numbered(0), 3600))
 		p := decode[struct {
 			Limit string `json:"limit"`
 			After int    `json:"retry_after_seconds"`

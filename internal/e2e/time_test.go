@@ -48,25 +48,26 @@ func (c caller) across(t *testing.T, ev breakglass.View) {
 
 // lapse lets short events of n users end, with all that is promised about the
 // end, and returns how late their entries were.
-func lapse(t *testing.T, c caller, n int) (late []time.Duration) {
+func lapse(t *testing.T, servers cluster, n int) (late []time.Duration) {
 	t.Helper()
+	c := servers.at(0)
 	head := len(c.feed(t, "0"))
 	var events []breakglass.View
 	for i := range n {
-		a := c.must(t, 201, user(i), http.MethodPost, "/v1/breakglass", invocation("prod", 3))
+		a := servers.at(i).must(t, 201, user(i), http.MethodPost, "/v1/breakglass", invocation("prod", 3))
 		events = append(events, decode[breakglass.View](t, a))
 		keys := c.must(t, 200, user(i), http.MethodPost, "/v1/breakglass/"+events[i].ID+"/credentials", "")
 		end := decode[struct{ Expiration time.Time }](t, keys).Expiration
 		assert.False(t, end.After(events[i].ExpiresAt), "credentials outlive the event by %s", end.Sub(events[i].ExpiresAt))
 	}
 	var asking sync.WaitGroup
-	for _, ev := range events {
-		asking.Go(func() { c.across(t, ev) })
+	for i, ev := range events {
+		asking.Go(func() { servers.at(i+1).across(t, ev) })
 	}
 	asking.Wait()
 	for i := range n {
 		// Promise 6: nobody has to wait for anything to be written down.
-		c.must(t, 201, user(i), http.MethodPost, "/v1/breakglass", invocation("prod", 1))
+		servers.at(i+1).must(t, 201, user(i), http.MethodPost, "/v1/breakglass", invocation("prod", 1))
 		refused := c.must(t, 409, user(i), http.MethodPost, "/v1/breakglass/"+events[i].ID+"/credentials", "")
 		assert.NotContains(t, string(refused.body), "access_key_id")
 	}
@@ -95,11 +96,15 @@ func lapse(t *testing.T, c caller, n int) (late []time.Duration) {
 }
 
 func TestPromise05TimeIsExact(t *testing.T) {
-	s := start(t, newConfig(t, t.TempDir(), openPolicy, ""))
+	timeIsExact(t, cluster{start(t, newConfig(t, t.TempDir(), openPolicy, "")).http})
+}
+
+func timeIsExact(t *testing.T, servers cluster) {
+	t.Helper()
 	// A machine that does something else for a second must not fail the test;
 	// a sweeper that comes late is late every time.
 	for try := 1; ; try++ {
-		late := lapse(t, s.http, 16)
+		late := lapse(t, servers, 16)
 		t.Logf("recorded after %s", percentiles(late))
 		if late[len(late)-1] < time.Second {
 			return

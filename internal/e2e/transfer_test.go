@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"breakglass/internal/breakglass"
+	"breakglass/internal/config"
 	"breakglass/internal/testenv"
 )
 
@@ -53,7 +54,8 @@ func TestAServerMovesFromSQLiteToDynamoDBAndBack(t *testing.T) {
 	})
 	const cooldown = "version: \"1\"\nrules:\n  - {name: all, profiles: [staging], cooldown: 1h}\n"
 	sinks := "notify:\n  sinks:\n" + hook.sink("siem")
-	old := site{dir: t.TempDir(), limits: cooldown, more: sinks}
+	here, there := t.TempDir(), t.TempDir()
+	old := site{dir: here, database: filepath.Join(here, "breakglass.db"), limits: cooldown, more: sinks}
 	p := old.start(t, awsEnv()...)
 	key := []string{"Idempotency-Key", "the-key"}
 	a, err := p.http.invoke(t.Context(), user(0), "prod", 3600, key...)
@@ -69,18 +71,18 @@ func TestAServerMovesFromSQLiteToDynamoDBAndBack(t *testing.T) {
 	trail := p.http.feed(t, "0")
 
 	file := filepath.Join(t.TempDir(), "moved.jsonl")
-	config := filepath.Join(old.dir, "config.yaml")
-	out, _ := mustDaemon(t, "export", "--config", config) // beside the running server
+	cfg := filepath.Join(old.dir, "config.yaml")
+	out, _ := mustDaemon(t, "export", "--config", cfg) // beside the running server
 	require.Contains(t, out, `"kind":"trailer"`)
 	require.Zero(t, p.terminate(t))
-	_, said := mustDaemon(t, "export", "--config", config, "--output", file)
+	_, said := mustDaemon(t, "export", "--config", cfg, "--output", file)
 	require.Contains(t, said, fmt.Sprintf("2 events, %d audit entries", len(trail)))
 	info, err := os.Stat(file)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 	export, err := os.ReadFile(file)
 	require.NoError(t, err)
-	code, _, said := daemon(t, nil, "export", "--config", config, "--output", file)
+	code, _, said := daemon(t, nil, "export", "--config", cfg, "--output", file)
 	require.Equal(t, 1, code)
 	require.Contains(t, said, "exists")
 	for _, secret := range []string{token(user(0)), token("sam"), hookKey, hookSecret()} {
@@ -88,31 +90,31 @@ func TestAServerMovesFromSQLiteToDynamoDBAndBack(t *testing.T) {
 	}
 
 	moved := site{dir: t.TempDir(), limits: cooldown, more: sinks,
-		engine: fmt.Sprintf("{driver: dynamodb, dynamodb: {table: %s, region: us-east-1, endpoint: %q}}", "e2e-moved", endpoint)}
-	config = moved.write(t)
-	code, _, said = daemon(t, nil, "import", "--config", config, "--input", file)
+		table: &config.DynamoDB{Table: "e2e-moved", Region: "us-east-1", Endpoint: endpoint}}
+	cfg = moved.write(t)
+	code, _, said = daemon(t, nil, "import", "--config", cfg, "--input", file)
 	require.Equal(t, 1, code)
 	require.Contains(t, said, "breakglassd init dynamodb", "there is no table yet")
-	mustDaemon(t, "init", "dynamodb", "--config", config)
+	mustDaemon(t, "init", "dynamodb", "--config", cfg)
 
 	// A file is verified before anything is written; what comes through a pipe
 	// is not, and then no server starts.
 	damaged := filepath.Join(t.TempDir(), "damaged.jsonl")
 	require.NoError(t, os.WriteFile(damaged, export[:len(export)-40], 0o600))
-	code, _, said = daemon(t, nil, "import", "--config", config, "--input", damaged)
+	code, _, said = daemon(t, nil, "import", "--config", cfg, "--input", damaged)
 	require.Equal(t, 1, code)
 	require.Contains(t, said, "cut off")
 	require.NotContains(t, said, "no server starts")
-	code, _, said = daemon(t, export[:len(export)-40], "import", "--config", config)
+	code, _, said = daemon(t, export[:len(export)-40], "import", "--config", cfg)
 	require.Equal(t, 1, code)
 	require.Contains(t, said, "no server starts on the table")
 	s := moved.spawn(t, awsEnv()...)
 	require.Equal(t, 1, s.wait(t))
 	require.Contains(t, s.logs.String(), "run breakglassd import again")
 
-	out, _ = mustDaemon(t, "import", "--config", config, "--input", file)
+	out, _ = mustDaemon(t, "import", "--config", cfg, "--input", file)
 	require.Contains(t, out, "from sqlite")
-	code, _, said = daemon(t, nil, "import", "--config", config, "--input", file)
+	code, _, said = daemon(t, nil, "import", "--config", cfg, "--input", file)
 	require.Equal(t, 1, code)
 	require.Contains(t, said, "needs an empty one")
 
@@ -142,8 +144,8 @@ func TestAServerMovesFromSQLiteToDynamoDBAndBack(t *testing.T) {
 	longer := p.http.feed(t, "0")
 	require.Zero(t, p.terminate(t))
 
-	back := site{dir: t.TempDir(), limits: cooldown, more: sinks}
-	out, _ = mustDaemon(t, "export", "--config", config)
+	back := site{dir: there, database: filepath.Join(there, "breakglass.db"), limits: cooldown, more: sinks}
+	out, _ = mustDaemon(t, "export", "--config", cfg)
 	code, said, errs := daemon(t, []byte(out), "import", "--config", back.write(t))
 	require.Zero(t, code, "%s%s", said, errs)
 	require.Contains(t, said, "from dynamodb")

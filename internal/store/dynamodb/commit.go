@@ -193,7 +193,12 @@ func newToken() string {
 }
 
 // call makes one call under the time limit of a single call.
-func call[T any](ctx context.Context, s *Store, f func(ctx context.Context) (T, error)) (T, error) {
+func call[T any](ctx context.Context, s *Store, f func(ctx context.Context) (T, error)) (out T, err error) {
+	select {
+	case <-s.done: // what was accepted before Close still needs its calls
+		return out, ErrClosed
+	default:
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.CallTimeout)
 	defer cancel()
 	return f(ctx)

@@ -63,7 +63,7 @@ func failure(err error) error {
 	var c *conflict
 	switch {
 	case errors.As(err, &u) && u.uncertain:
-		return &breakglass.Error{Code: breakglass.CodeUnavailable, Temporary: true, RetryAfter: 2 * time.Second, Cause: err,
+		return &breakglass.Error{Code: breakglass.CodeUnavailable, Temporary: true, RetryAfter: 2 * time.Second, Cause: err, Unknown: true,
 			Message: "The store did not say whether the change was made. Look it up, or repeat the call with the same Idempotency-Key."}
 	case errors.As(err, &c):
 		return &breakglass.Error{Code: breakglass.CodeUnavailable, Temporary: true, RetryAfter: time.Second, Cause: err,
@@ -76,7 +76,8 @@ func failure(err error) error {
 
 // unavailable is the answer when DynamoDB can't be asked.
 func unavailable(err error) error {
-	if errors.Is(err, context.Canceled) || errors.Is(err, breakglass.ErrNotFound) {
+	var told *breakglass.Error
+	if errors.Is(err, context.Canceled) || errors.Is(err, breakglass.ErrNotFound) || errors.As(err, &told) {
 		return err
 	}
 	wait := 2 * time.Second

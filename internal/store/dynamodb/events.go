@@ -99,14 +99,19 @@ func (s *Store) Events(ctx context.Context, q breakglass.EventQuery) ([]breakgla
 		if err != nil {
 			return nil, unavailable(err)
 		}
-		all = append(all, events...)
+		all = append(events, all...)
 	}
-	slices.SortFunc(all, func(a, b breakglass.Event) int {
-		if newer(a, b) {
+	slices.SortStableFunc(all, func(a, b breakglass.Event) int {
+		switch {
+		case newer(a, b):
 			return -1
+		case newer(b, a):
+			return 1
 		}
-		return 1
+		return 0
 	})
+	// An event that ended between two queries is in both; the later one counts.
+	all = slices.CompactFunc(all, func(a, b breakglass.Event) bool { return a.ID == b.ID })
 	return all[:min(len(all), q.Limit)], nil
 }
 
@@ -138,7 +143,8 @@ type listing struct {
 
 // listings are the queries whose results together hold the answer. A derived
 // status is what is stored as such and, for expired, what is stored as active
-// and has lapsed.
+// and has lapsed. What is stored as active comes first: an event that ends
+// meanwhile may then be found twice, and is not missed.
 func listings(q breakglass.EventQuery) []listing {
 	l := listing{values: item{}}
 	if q.ReasonCode != "" {
@@ -164,7 +170,7 @@ func listings(q breakglass.EventQuery) []listing {
 	case breakglass.StatusActive:
 		return []listing{of(breakglass.StatusActive, l.with("expires_at > :now", ":now", now))}
 	case breakglass.StatusExpired:
-		return []listing{of(breakglass.StatusExpired, l), of(breakglass.StatusActive, l.with("expires_at <= :now", ":now", now))}
+		return []listing{of(breakglass.StatusActive, l.with("expires_at <= :now", ":now", now)), of(breakglass.StatusExpired, l)}
 	}
 	return []listing{of(q.Status, l)}
 }

@@ -149,8 +149,8 @@ func (s *Store) search(ctx context.Context, q breakglass.EntryQuery, head int64)
 	wait := backoff{}
 	for start := time.Now(); after < head; {
 		last, full := after, false
-		err := s.bucket(ctx, after, head, q, func(e breakglass.LogEntry) bool {
-			last = e.Seq
+		err := s.bucket(ctx, after, head, q, func(seq int64, e breakglass.LogEntry) bool {
+			last = seq
 			if matches(e, q) {
 				entries = append(entries, e)
 			}
@@ -160,11 +160,18 @@ func (s *Store) search(ctx context.Context, q breakglass.EntryQuery, head int64)
 		if err != nil {
 			return nil, 0, err
 		}
-		if last == after { // the rest of a transaction that is becoming visible, or a trail that was tampered with
-			if time.Since(start) > time.Second || !wait.sleep(ctx) {
-				return nil, 0, damaged(after+1, errors.New("it is missing"))
+		if last == after {
+			gone, err := s.gone(ctx, after+1)
+			switch {
+			case err != nil:
+				return nil, 0, err
+			case gone:
+				last = after + 1
+			case !wait.sleep(ctx):
+				return nil, 0, ctx.Err()
+			default:
+				continue
 			}
-			continue
 		}
 		if after = last; full || time.Since(start) > searchTime {
 			break
@@ -175,8 +182,9 @@ func (s *Store) search(ctx context.Context, q breakglass.EntryQuery, head int64)
 
 // bucket reads the entries after that sequence number that share its bucket,
 // in order and without a gap, until each returns false. A query doesn't see a
-// transaction all at once; an entry that isn't there yet is waited for.
-func (s *Store) bucket(ctx context.Context, after, head int64, q breakglass.EntryQuery, each func(e breakglass.LogEntry) bool) error {
+// transaction all at once: what comes after a gap is for the next look. seq is
+// the place of an entry; one that was tampered with may say something else.
+func (s *Store) bucket(ctx context.Context, after, head int64, q breakglass.EntryQuery, each func(seq int64, e breakglass.LogEntry) bool) error {
 	first := entryKey(after + 1)
 	end := min(head, (after/bucketSize+1)*bucketSize)
 	in := &ddb.QueryInput{
@@ -193,12 +201,25 @@ func (s *Store) bucket(ctx context.Context, after, head int64, q breakglass.Entr
 		if err != nil {
 			return false, damaged(next, err)
 		}
-		if e.Seq != next {
-			return false, nil // a gap: what comes after it is for the next look
+		if keyOf(it) != entryKey(next) {
+			return false, nil
 		}
 		next++
-		return each(e), nil
+		return each(next-1, e), nil
 	})
+}
+
+// gone reports that an entry below the head isn't there. A read of one item is
+// serializable with transactions, so this is no matter of time: somebody has
+// removed it. The rest of the trail is served all the same, because it shows to
+// everybody who verifies it which one is missing.
+func (s *Store) gone(ctx context.Context, seq int64) (bool, error) {
+	it, err := s.get(ctx, entryKey(seq))
+	if err != nil || it != nil {
+		return false, err
+	}
+	s.opts.Log.Error("an audit entry is missing: it was removed from the table behind the server's back", "seq", seq)
+	return true, nil
 }
 
 func matches(e breakglass.LogEntry, q breakglass.EntryQuery) bool {
@@ -217,8 +238,8 @@ func (s *Store) before(ctx context.Context, after, head, since int64) (int64, er
 		if err != nil {
 			return 0, err
 		}
-		if it == nil {
-			return 0, fmt.Errorf("audit entry %d is missing", middle)
+		if it == nil { // removed by somebody: the filter alone must do
+			return after, nil
 		}
 		if num(it["high"]) < since {
 			low = middle

@@ -131,17 +131,24 @@ func (s *Store) ClaimDelivery(ctx context.Context, d breakglass.Delivery, now, u
 }
 
 // claim leases an item of work: breakglass.ErrNotFound when somebody else has
-// it at now, or when it is done.
+// it at now, or when it is done. A lease whose answer was lost is asked for
+// again, and is ours: otherwise nobody would do the work before it ends.
 func (s *Store) claim(ctx context.Context, k key, now, until time.Time) error {
-	_, err := call(ctx, s, func(ctx context.Context) (*ddb.UpdateItemOutput, error) {
-		return s.client.UpdateItem(ctx, &ddb.UpdateItemInput{
-			TableName: &s.opts.Table, Key: k.item(),
-			UpdateExpression:          aws.String("SET claimed_until = :until"),
-			ConditionExpression:       aws.String("attribute_exists(pk) AND (attribute_not_exists(claimed_until) OR claimed_until <= :now)"),
-			ExpressionAttributeValues: item{":until": number(micros(until)), ":now": number(micros(now))},
-		})
-	})
-	return settled(err)
+	me := newToken()
+	in := &ddb.UpdateItemInput{
+		TableName: &s.opts.Table, Key: k.item(),
+		UpdateExpression:          aws.String("SET claimed_until = :until, claimed_by = :me"),
+		ConditionExpression:       aws.String("attribute_exists(pk) AND (attribute_not_exists(claimed_until) OR claimed_until <= :now OR claimed_by = :me)"),
+		ExpressionAttributeValues: item{":until": number(micros(until)), ":now": number(micros(now)), ":me": text(me)},
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Patience)
+	defer cancel()
+	for wait := (backoff{}); ; {
+		_, err := call(ctx, s, func(ctx context.Context) (*ddb.UpdateItemOutput, error) { return s.client.UpdateItem(ctx, in) })
+		if err == nil || final(err) || !wait.sleep(ctx) {
+			return settled(err)
+		}
+	}
 }
 
 // settled turns a condition that failed into ErrNotFound.
