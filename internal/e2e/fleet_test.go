@@ -20,7 +20,7 @@ type fleet struct {
 	mu      sync.RWMutex
 	procs   []*process
 	proxies []*testenv.FaultProxy // between each server and the table; nil: none
-	losers  []*loser               // behind them
+	losers  []*loser              // behind them
 	table   config.DynamoDB
 	opts    fleetOptions
 }
