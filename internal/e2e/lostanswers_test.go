@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -35,6 +36,7 @@ func newLoser(t testing.TB, upstream string) *loser {
 	require.NoError(t, err)
 	l := &loser{tokens: map[string]int{}, ended: make(chan struct{})}
 	pass := httputil.NewSingleHostReverseProxy(u)
+	pass.ErrorLog = log.New(io.Discard, "", 0)
 	pass.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
 	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { l.serve(pass, w, r) }))
 	t.Cleanup(func() { close(l.ended); l.Close() })
