@@ -1,6 +1,6 @@
 # make demo   the whole story through the real binaries, on a loopback server with SQLite
 # make test   all tests; what is skipped, and why, stands at the end
-# make build | lint | bench | fuzz | venv | clean
+# make build | lint | bench | fuzz | venv | dynamodb | clean
 
 GO       ?= go
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -10,7 +10,7 @@ LDFLAGS   = -s -w -X breakglass/internal/version.Version=$(VERSION) -X breakglas
 RACE      = $(shell command -v gcc >/dev/null 2>&1 && [ "$$($(GO) env CGO_ENABLED)" = 1 ] && echo -race)
 FUZZTIME ?= 20s
 
-.PHONY: build test demo lint bench fuzz venv clean
+.PHONY: build test demo lint bench fuzz venv dynamodb clean
 
 build:
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/breakglassd ./cmd/bgctl
@@ -25,6 +25,10 @@ venv:
 	scripts/venv.sh
 	scripts/oidc.sh
 	scripts/browser.sh
+
+# The DynamoDB emulator is for the tests of that store. It needs Rust.
+dynamodb:
+	scripts/dynamodb.sh
 
 test:
 	scripts/test.sh $(RACE)

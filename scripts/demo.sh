@@ -19,7 +19,7 @@ fail() {
 }
 
 # Nothing of the user's own set-up may take part.
-export HOME="$dir/home" XDG_CONFIG_HOME="$dir/config" XDG_CACHE_HOME="$dir/cache"
+export HOME="$dir/home" XDG_CONFIG_HOME="$dir/config" XDG_CACHE_HOME="$dir/cache" XDG_STATE_HOME="$dir/state"
 unset BGCTL_SERVER BGCTL_TOKEN BGCTL_CONFIG
 mkdir -p "$HOME"
 
@@ -40,11 +40,14 @@ as() { # as WHO: the following commands act as that person
 	[ -n "$BGCTL_TOKEN" ] || fail "no token for $1"
 }
 
+bold= plain=
+if [ -t 1 ] && [ -z "${NO_COLOR:-}" ]; then bold=$'\033[1m' plain=$'\033[0m'; fi
+
 # step WANTED-EXIT-CODE COMMAND...: prints the command and its answer, keeps stdout in $out.
 step() {
 	local want=$1 got=0
 	shift
-	printf '\n\033[1m$ %s\033[0m\n' "${*@Q}" | sed "s/'\([A-Za-z0-9_./:=-]*\)'/\1/g"
+	printf '\n%s$ %s%s\n' "$bold" "${*@Q}" "$plain" | sed "s/'\([A-Za-z0-9_./:=-]*\)'/\1/g"
 	out=$("$@" 2>"$dir/err") || got=$?
 	[ -z "$out" ] || printf '%s\n' "$out"
 	cat "$dir/err"

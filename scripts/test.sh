@@ -2,8 +2,8 @@
 # Runs every test and names those that were skipped. Arguments go to go test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# What other programs the tests run: Python tools, an identity provider, a browser.
-for tools in venv oidc browser; do
+# What other programs the tests run: Python tools, a DynamoDB emulator, an identity provider, a browser.
+for tools in venv dynamodb oidc browser; do
 	scripts/$tools.sh && continue
 	if [ "${BREAKGLASS_REQUIRE_EMULATORS:-}" = 1 ]; then
 		echo "test: scripts/$tools.sh has to succeed here, and didn't" >&2

@@ -96,7 +96,9 @@ func TestBackupAndDeliveriesWorkBesideARunningServer(t *testing.T) {
 	require.NoError(t, st.Update(t.Context(), breakglass.Keys{}, func(tx breakglass.Tx) error {
 		return tx.Append(entry, nil, []string{"siem", "secops"})
 	}))
-	require.NoError(t, st.SettleDelivery(t.Context(), 1, "siem", breakglass.DeliveryOutcome{Dead: true, Attempts: 10, LastError: "410"}))
+	due, _, err := st.DueDeliveries(t.Context(), "siem", time.Now(), 1)
+	require.NoError(t, err)
+	require.NoError(t, st.SettleDelivery(t.Context(), due[0], breakglass.DeliveryOutcome{Dead: true, Attempts: 10, LastError: "410"}))
 
 	copied := filepath.Join(t.TempDir(), "copy.db")
 	code, stdout, stderr := command("backup", "--config", file, copied)
@@ -125,6 +127,24 @@ func TestBackupAndDeliveriesWorkBesideARunningServer(t *testing.T) {
 	require.NoError(t, err)
 	assert.EqualValues(t, 1, head, "the copy holds what was committed")
 	require.NoError(t, restored.Close())
+}
+
+func TestBackupAndDeliveriesWorkFromTheFolderOfTheConfiguration(t *testing.T) {
+	file, cfg := install(t)
+	st, err := sqlite.Open(t.Context(), cfg.Store.SQLite.Path, sqlite.Options{})
+	require.NoError(t, err)
+	require.NoError(t, st.Close())
+	t.Chdir(filepath.Dir(file))
+	code, stdout, stderr := command("backup", "--config", "config.yaml", "copy.db")
+	require.Zero(t, code, stderr)
+	assert.Equal(t, "copy.db written\n", stdout)
+	assert.FileExists(t, "copy.db")
+	code, stdout, stderr = command("deliveries", "list", "--config", "config.yaml")
+	require.Zero(t, code, stderr)
+	assert.Contains(t, stdout, "SINK")
+	code, stdout, stderr = command("deliveries", "retry", "--config", "config.yaml")
+	require.Zero(t, code, stderr)
+	assert.Contains(t, stdout, "0 deliveries are due again")
 }
 
 func TestHealthcheckFollowsReadiness(t *testing.T) {

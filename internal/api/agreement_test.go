@@ -37,7 +37,8 @@ func property(t testing.TB, path ...string) *openapi3.Schema {
 // is a rule that a pattern can't say; the schema says it in words.
 func TestPatternsAndChecksAgree(t *testing.T) {
 	samples := []string{"", "x", "prod", "prod db", "a\tb", "a\nb", "a\x00b", "a\x7fb", "a\u0085b", "a\u009fb", "a\u00a0b", "a\u00adb", "a\u061cb", "a\u200bb",
-		"a\u200db", "a\u200eb", "a\u2028b", "a\u2029b", "a\u202ab", "a\u202eb", "a\u2066b", "a\u2069b", "a\ufeffb", "é", "🔥", "e\u0301", "<b>&amp;", `"quoted" \`, "alice@example.com"}
+		"a\u200db", "a\u200eb", "a\u2028b", "a\u2029b", "a\u202ab", "a\u202eb", "a\u2066b", "a\u2069b", "a\ufeffb", "a\u034fb", "a\u17b4b", "a\u17b5b", "a\u180bb", "a\u180db", "a\u180eb", "a\u180fb",
+		"a\u206ab", "a\u206fb", "a\u2800b", "a\u115fb", "a\u3164b", "❤\ufe0f", "é", "🔥", "e\u0301", "<b>&amp;", `"quoted" \`, "alice@example.com"}
 	for n := range []int{0, 1, 2} {
 		for _, c := range []string{"x", "🔥"} {
 			for _, limit := range []int{20, 100, 256, 1000} {

@@ -48,9 +48,8 @@ func TestTheGuideHasEveryCodeWithItsStatus(t *testing.T) {
 // loops that never end.
 func TestTheExamplesOfTheGuideWork(t *testing.T) {
 	for _, tool := range []string{"bash", "curl", "jq"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("needs %s on the path", tool)
-		}
+		_, err := exec.LookPath(tool)
+		testenv.Require(t, err == nil, "needs "+tool+" on the path")
 	}
 	text := guide(t)
 	shell := blocks(text, "sh")

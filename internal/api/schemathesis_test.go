@@ -1,44 +1,147 @@
 package api_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
+	"text/template"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"breakglass/internal/api"
 	"breakglass/internal/testenv"
 )
 
-// schemathesisConfig: a request that openapi.yaml allows is accepted, except
-// where that rests on what the server knows: cursors and positions in the
-// trail, keys used before, and nonces.
-const schemathesisConfig = `
+// schemathesisConfig knows events and profiles of the caller, so that requests
+// get as far as the rules. A request that openapi.yaml allows is then accepted,
+// except where that rests on what the server knows: cursors, positions in the
+// trail, keys used before, and what earlier requests have done to an event.
+var schemathesisConfig = template.Must(template.New("").Parse(`
+warnings = {fail-on = ["missing_test_data", "validation_mismatch", "method_not_allowed", "unsupported_regex",
+  "rate_limited", "dictionary_mismatch"{{if .Auditor}}, "missing_auth"{{end}}]}
+
 [auth.openapi.bearer]
 bearer = "${BREAKGLASS_TEST_TOKEN}"
 
-[[operations]]
-include-name = "GET /v1/breakglass"
-checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "422"]
+[phases.stateful]
+max-steps = 15
 
-[[operations]]
-include-name = "GET /v1/events"
-checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "422"]
+[dictionaries]
+kept = {values = [{{range .Kept}}"{{.}}", {{end}}]}
+closable = {values = [{{range .Closable}}"{{.}}", {{end}}]}
+profiles = {values = [{{range .Profiles}}"{{.}}", {{end}}]}
+caller = {values = ["{{.Caller}}"]}
+
+# The phases "examples" and "coverage" also send the examples of openapi.yaml,
+# whose event and profile aren't here.
 
 [[operations]]
 include-name = "POST /v1/breakglass"
-checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "404", "409", "422"]
+parameters = {"body.profile" = {dictionary = "profiles"}, "body.invoker" = {dictionary = "caller"}}
+checks.positive_data_acceptance.expected-statuses = ["2xx", "409", "422"]
+phases.examples.checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "404", "409", "422"]
+phases.coverage.checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "404", "409", "422"]
+
+[[operations]]
+include-name = "GET /v1/breakglass"
+checks.positive_data_acceptance.expected-statuses = ["2xx", {{if not .Auditor}}"403", {{end}}"422"]
+
+[[operations]]
+include-name = "GET /v1/breakglass/{id}"
+parameters = {"path.id" = {dictionary = "kept"}}
+checks.positive_data_acceptance.expected-statuses = ["2xx"]
+phases.examples.checks.positive_data_acceptance.expected-statuses = ["2xx", "404"]
+phases.coverage.checks.positive_data_acceptance.expected-statuses = ["2xx", "404"]
+
+[[operations]]
+include-name = "POST /v1/breakglass/{id}/close"
+parameters = {"path.id" = {dictionary = "closable"}}
+checks.positive_data_acceptance.expected-statuses = ["2xx", "409"]
+phases.examples.checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409"]
+phases.coverage.checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409"]
+
+[[operations]]
+include-name = "POST /v1/breakglass/{id}/credentials"
+parameters = {"path.id" = {dictionary = "kept"}}
+checks.positive_data_acceptance.expected-statuses = ["2xx", "409", "429"]
+phases.examples.checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "429"]
+phases.coverage.checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "429"]
+
+[[operations]]
+include-name = "GET /v1/events"
+checks.positive_data_acceptance.expected-statuses = [{{if .Auditor}}"2xx"{{else}}"403"{{end}}, "422"]
 
 [[operations]]
 include-name = "POST /v1/login/aws"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "422"]
-`
+`))
+
+// known is what the caller of a run has, and the run knows about.
+type known struct {
+	Caller         string
+	Auditor        bool
+	Kept, Closable []string // ids of active events; those that are closed are others
+	Profiles       []string // to invoke
+}
+
+// seeded makes events for a run: as many as it needs to find active ones to the
+// end, each on a profile of its own.
+func seeded(t *testing.T, s *server, caller string, profiles []string) known {
+	t.Helper()
+	k := known{Caller: caller, Auditor: caller == sam}
+	third := len(profiles) / 3
+	for i, p := range profiles[:2*third] {
+		id := s.invoke(t, caller, p).ID
+		if i < third {
+			k.Kept = append(k.Kept, id)
+		} else {
+			k.Closable = append(k.Closable, id)
+		}
+	}
+	k.Profiles = profiles[2*third:]
+	return k
+}
+
+// answers counts the answers of each route by status.
+type answers struct {
+	next http.Handler
+	mu   sync.Mutex
+	seen map[string]int
+}
+
+func (a *answers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	rec := &statusRecorder{ResponseWriter: w, status: http.StatusOK}
+	a.next.ServeHTTP(rec, r)
+	parts := strings.Split(r.URL.Path, "/")
+	if len(parts) > 3 {
+		parts[3] = "{id}"
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.seen[fmt.Sprintf("%s %s %d", r.Method, strings.Join(parts, "/"), rec.status)]++
+}
+
+type statusRecorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (s *statusRecorder) WriteHeader(status int) {
+	s.status = status
+	s.ResponseWriter.WriteHeader(status)
+}
+
+func (s *statusRecorder) Unwrap() http.ResponseWriter { return s.ResponseWriter }
 
 // TestSchemathesisFindsNothing fuzzes the running server from openapi.yaml,
 // with every check on. It takes a minute or two; -short leaves it out, and with
@@ -48,7 +151,11 @@ func TestSchemathesisFindsNothing(t *testing.T) {
 		t.Skip("takes up to two minutes")
 	}
 	tool := testenv.Tool(t, "schemathesis")
-	s := start(t, options{profiles: []string{"prod", "staging"}, awsLogin: newAWS(t)}) // those have no rate limits
+	var profiles []string
+	for i := range 240 {
+		profiles = append(profiles, fmt.Sprintf("profile-%d", i))
+	}
+	s := start(t, options{profiles: profiles, policy: "version: \"1\"\nrules:\n  - {name: open, users: [\"*\"]}\n", awsLogin: newAWS(t)}) // those have no rate limits
 	// A poll of a minute shows nothing that a short one doesn't.
 	hasty := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Query().Has("wait") {
@@ -60,15 +167,21 @@ func TestSchemathesisFindsNothing(t *testing.T) {
 	})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	srv := api.NewServer(hasty, logTo(s.log))
+	counted := &answers{next: hasty}
+	srv := api.NewServer(counted, logTo(s.log))
 	go func() { _ = srv.Serve(listener) }()
 	t.Cleanup(func() { _ = srv.Close() })
 
-	dir := t.TempDir()
-	config := filepath.Join(dir, "schemathesis.toml")
-	require.NoError(t, os.WriteFile(config, []byte(schemathesisConfig), 0o600))
 	for _, as := range []string{alice, sam} {
 		t.Run(as, func(t *testing.T) {
+			dir := t.TempDir()
+			config := filepath.Join(dir, "schemathesis.toml")
+			var text bytes.Buffer
+			require.NoError(t, schemathesisConfig.Execute(&text, seeded(t, s, as, profiles)))
+			require.NoError(t, os.WriteFile(config, text.Bytes(), 0o600))
+			counted.mu.Lock()
+			counted.seen = map[string]int{}
+			counted.mu.Unlock()
 			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 			defer cancel()
 			args := []string{"--config-file", config, "run", "http://" + listener.Addr().String() + "/openapi.yaml",
@@ -85,6 +198,13 @@ func TestSchemathesisFindsNothing(t *testing.T) {
 			out, err := cmd.CombinedOutput()
 			t.Logf("%s", out)
 			require.NoError(t, err)
+			counted.mu.Lock()
+			defer counted.mu.Unlock()
+			for _, reached := range []string{"POST /v1/breakglass 201", "POST /v1/breakglass 200", "POST /v1/breakglass 409",
+				"GET /v1/breakglass 200", "GET /v1/breakglass/{id} 200",
+				"POST /v1/breakglass/{id}/close 200", "POST /v1/breakglass/{id}/close 409", "POST /v1/breakglass/{id}/credentials 200"} {
+				assert.Greater(t, counted.seen[reached], 4, "%s: %v", reached, counted.seen)
+			}
 		})
 	}
 }

@@ -20,7 +20,6 @@ import (
 	"breakglass/internal/config"
 	"breakglass/internal/issuer"
 	"breakglass/internal/notify"
-	"breakglass/internal/store/sqlite"
 	"breakglass/internal/version"
 )
 
@@ -39,7 +38,7 @@ type Options struct {
 type App struct {
 	cfg        config.Config
 	opts       Options
-	store      *sqlite.Store
+	store      Store
 	rules      *rules
 	metrics    *metrics
 	service    *breakglass.Service
@@ -81,7 +80,7 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 			err = errors.Join(err, a.close())
 		}
 	}()
-	if a.store, err = sqlite.Open(ctx, cfg.Store.SQLite.Path, sqlite.Options{Now: opts.Now}); err != nil {
+	if a.store, err = OpenStore(ctx, cfg.Store, opts.Log, opts.Now); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
 	a.onClose("store", a.store.Close)
@@ -112,7 +111,7 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	a.service = breakglass.New(breakglass.Config{
 		Store: a.store, Journal: a.store, Profiles: profiles(cfg), Issuer: keys, Directory: auth,
 		Policy: a.rules.currentPolicy, Limits: a.rules.currentLimits, Sinks: sinks.Route,
-		Now: opts.Now, Log: opts.Log, AcceptClock: opts.AcceptClock,
+		Now: opts.Now, Log: opts.Log, AcceptClock: opts.AcceptClock, SweepEvery: sweepEvery(cfg.Store),
 	})
 	if err := a.newFollower(); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)

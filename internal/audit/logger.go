@@ -112,7 +112,7 @@ func invisible(r rune) bool {
 	if r == '\u200c' || r == '\u200d' {
 		return false
 	}
-	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co)
+	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp, unicode.Co) || breakglass.IsInvisible(r)
 }
 
 func appendUnicodeEscape(b []byte, r rune) []byte {

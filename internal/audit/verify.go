@@ -40,10 +40,18 @@ type Result struct {
 	StepsBack       int64
 	LargestStepBack time.Duration
 	LargestStepSeq  int64 // the entry after the largest step
+
+	after Anchor // trusted before the first entry
 }
 
-// Head is the last verified entry, worth keeping away from the server.
-func (r Result) Head() Anchor { return Anchor{Seq: r.LastSeq, Hash: r.LastHash} }
+// Head is the last verified entry, worth keeping away from the server. Where
+// nothing followed Options.After, that is still the head.
+func (r Result) Head() Anchor {
+	if r.Entries == 0 {
+		return r.after
+	}
+	return Anchor{Seq: r.LastSeq, Hash: r.LastHash}
+}
 
 // Check names what a BadEntry failed.
 type Check string
@@ -103,6 +111,8 @@ func NewVerifier(o Options) *Verifier {
 	v := &Verifier{part: o.Part && o.After == Anchor{}, prev: o.After, heads: slices.Clone(o.Heads)}
 	if v.prev.Seq == 0 {
 		v.prev.Hash = GenesisHash
+	} else {
+		v.res.after = v.prev
 	}
 	slices.SortFunc(v.heads, func(x, y Anchor) int { return cmp.Compare(x.Seq, y.Seq) })
 	return v

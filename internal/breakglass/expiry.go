@@ -81,23 +81,27 @@ func (s *Service) wakeFor(t time.Time) {
 
 // sweep records every expiry that is due and returns how long until the next.
 func (s *Service) sweep(ctx context.Context) (time.Duration, error) {
-	for {
-		events, err := s.cfg.Store.ActiveByExpiry(ctx, sweepBatch)
+	for batch := 1; ; batch = sweepBatch { // most looks find that nothing is due
+		events, err := s.cfg.Store.ActiveByExpiry(ctx, batch)
 		if err != nil {
 			return 0, err
 		}
 		now := s.now()
-		sleep, due := sweepAtLeast, events
+		sleep, due := s.cfg.SweepEvery, events
 		for i, ev := range events {
 			if ev.StatusAt(now) == StatusActive {
 				sleep, due = min(sleep, ev.RemainingDuration(now)), events[:i]
 				break
 			}
 		}
-		if err := s.expireAll(ctx, due); err != nil {
+		left, err := s.expireAll(ctx, due)
+		switch {
+		case err != nil:
 			return 0, err
+		case left: // to other servers, which may die over it
+			return min(sleep, claimedFor), nil
 		}
-		if len(due) < sweepBatch {
+		if len(due) < batch {
 			if flush := s.refusals.nextFlush(); !flush.IsZero() {
 				sleep = min(sleep, max(0, flush.Sub(now)))
 			}
@@ -106,18 +110,35 @@ func (s *Service) sweep(ctx context.Context) (time.Duration, error) {
 	}
 }
 
-func (s *Service) expireAll(ctx context.Context, due []Event) error {
+// expireAll records the expiries that no other server has claimed; left says
+// that there were such.
+func (s *Service) expireAll(ctx context.Context, due []Event) (left bool, err error) {
 	errs := make([]error, len(due))
 	var wg sync.WaitGroup
 	for i, ev := range due {
-		wg.Go(func() { errs[i] = s.expire(ctx, ev.ID) })
+		wg.Go(func() { errs[i] = s.expire(ctx, ev) })
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	for i, err := range errs {
+		if errors.Is(err, ErrNotFound) {
+			left, errs[i] = true, nil
+		}
+	}
+	return left, errors.Join(errs...)
 }
 
-// expire records active → expired, if that is still to be done.
-func (s *Service) expire(ctx context.Context, id string) error {
+// claimedFor is how long a server has an expiry to itself. When it dies, what is
+// left of the second within which an expiry is recorded is for another one.
+const claimedFor = 400 * time.Millisecond
+
+// expire records active → expired, if that is still to be done. ErrNotFound
+// means that another server is about to, or has done it.
+func (s *Service) expire(ctx context.Context, ev Event) error {
+	now := s.now()
+	if err := s.cfg.Store.ClaimExpiry(ctx, ev, now, now.Add(claimedFor)); err != nil {
+		return err
+	}
+	id := ev.ID
 	return s.cfg.Store.Update(ctx, Keys{EventID: id}, func(tx Tx) error {
 		ev, err := tx.Event(id)
 		if err != nil {

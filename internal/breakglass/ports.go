@@ -34,6 +34,13 @@ type Store interface {
 	// first, at most limit of them.
 	ActiveByExpiry(ctx context.Context, limit int) ([]Event, error)
 
+	// ClaimExpiry takes a stored-active event, as ActiveByExpiry has returned
+	// it, for recording its expiry: until the given instant no other server
+	// gets it. ErrNotFound means that another one has it, or that it has ended.
+	// It only spares servers from doing the same work at once; whether an event
+	// expires is decided in Update.
+	ClaimExpiry(ctx context.Context, ev Event, now, until time.Time) error
+
 	// LatestEntryTime is the latest timestamp of any audit entry; zero when
 	// there is none.
 	LatestEntryTime(ctx context.Context) (time.Time, error)

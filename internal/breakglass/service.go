@@ -29,6 +29,9 @@ type Config struct {
 	// AcceptClock switches the check of the clock against the audit trail off,
 	// for a trail that was written under a clock wrongly ahead.
 	AcceptClock bool
+	// SweepEvery is how often the sweeper looks for expiries that it doesn't
+	// know of; default 15 s. A store that several servers write needs less.
+	SweepEvery time.Duration
 }
 
 // Service runs the operations of break-glass. Everything is decided here.
@@ -47,6 +50,9 @@ type Service struct {
 func New(cfg Config) *Service {
 	s := &Service{cfg: cfg, profiles: map[string]Profile{}, refusals: newRefusals(), issuances: newBudget(issuanceBurst, issuanceRefill), wake: make(chan struct{}, 1)}
 	s.nextWake.Store(awake)
+	if s.cfg.SweepEvery <= 0 {
+		s.cfg.SweepEvery = sweepAtLeast
+	}
 	for _, p := range cfg.Profiles {
 		s.profiles[p.Name] = p
 	}

@@ -75,24 +75,36 @@ func legible(s string) int {
 // (Unicode UAX #9), characters that show nothing, and tags, which hide a second
 // text in the first. Joiners stay allowed: emoji and many scripts need them.
 func isUnsafe(r rune) bool {
-	return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp, unicode.Bidi_Control, invisible)
+	return unicode.IsControl(r) || unicode.In(r, unicode.Zl, unicode.Zp, unicode.Bidi_Control) || IsInvisible(r)
 }
 
-// invisible are format characters, fillers and blanks that no ordinary text
-// needs. openapi.yaml lists the same.
+// IsInvisible reports format characters, fillers and blanks that show nothing
+// and that no ordinary text needs. Some of them are letters or marks to Unicode
+// and printable to package unicode, so whoever shows text of others asks here too.
+func IsInvisible(r rune) bool { return unicode.Is(invisible, r) }
+
+// invisible is the table of IsInvisible. openapi.yaml lists the same. U+FE0F
+// is not in it: it makes emoji of symbols.
 var invisible = &unicode.RangeTable{
 	R16: []unicode.Range16{
 		{Lo: 0x00AD, Hi: 0x00AD, Stride: 1}, // soft hyphen
+		{Lo: 0x034F, Hi: 0x034F, Stride: 1}, // combining grapheme joiner
 		{Lo: 0x115F, Hi: 0x1160, Stride: 1}, // Hangul fillers
-		{Lo: 0x180E, Hi: 0x180E, Stride: 1}, // Mongolian vowel separator
+		{Lo: 0x17B4, Hi: 0x17B5, Stride: 1}, // Khmer inherent vowels
+		{Lo: 0x180B, Hi: 0x180F, Stride: 1}, // Mongolian variation selectors, vowel separator
 		{Lo: 0x200B, Hi: 0x200B, Stride: 1}, // zero-width space
 		{Lo: 0x2060, Hi: 0x2064, Stride: 1}, // word joiner, invisible operators
+		{Lo: 0x206A, Hi: 0x206F, Stride: 1}, // deprecated format characters
 		{Lo: 0x2800, Hi: 0x2800, Stride: 1}, // empty Braille pattern
 		{Lo: 0x3164, Hi: 0x3164, Stride: 1}, // Hangul filler
 		{Lo: 0xFEFF, Hi: 0xFEFF, Stride: 1}, // byte order mark
 		{Lo: 0xFFA0, Hi: 0xFFA0, Stride: 1}, // half-width Hangul filler
 		{Lo: 0xFFF9, Hi: 0xFFFB, Stride: 1}, // interlinear annotation
 	},
-	R32:         []unicode.Range32{{Lo: 0xE0000, Hi: 0xE007F, Stride: 1}}, // tags
+	R32: []unicode.Range32{
+		{Lo: 0x1D173, Hi: 0x1D17A, Stride: 1}, // musical format characters
+		{Lo: 0xE0000, Hi: 0xE007F, Stride: 1}, // tags
+		{Lo: 0xE0100, Hi: 0xE01EF, Stride: 1}, // variation selectors 17 to 256
+	},
 	LatinOffset: 1,
 }

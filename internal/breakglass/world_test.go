@@ -56,6 +56,12 @@ func (w *world) Lookup(name string) (breakglass.Principal, bool) {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
+	return newWorldOver(t, func(s breakglass.Store) breakglass.Store { return s })
+}
+
+// newWorldOver is newWorld with the store as the service sees it.
+func newWorldOver(t *testing.T, wrap func(breakglass.Store) breakglass.Store) *world {
+	t.Helper()
 	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "b.db"), sqlite.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, st.Close()) })
@@ -70,7 +76,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w.at(t0)
 	w.Service = breakglass.New(breakglass.Config{
-		Store: st, Journal: st, Issuer: w, Directory: w,
+		Store: wrap(st), Journal: st, Issuer: w, Directory: w,
 		Profiles: []breakglass.Profile{{Name: "prod", MaxDuration: 2 * time.Hour}, {Name: "staging"}},
 		Policy:   func() (breakglass.Policy, error) { return w, w.noRule },
 		Limits:   func() (breakglass.RateLimiter, error) { return w, nil },

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -27,9 +28,10 @@ type app struct {
 	flagOutput string
 	flagServer string
 
-	ran    bool // a command has begun
-	loaded *settings.Settings
-	api    *client.Client
+	ran     bool   // a command has begun
+	command string // its name
+	loaded  *settings.Settings
+	api     *client.Client
 }
 
 // terminal says what a stream can show.
@@ -126,7 +128,7 @@ func (a *app) client() (*client.Client, error) {
 	}
 	switch {
 	case s.Identity() == "":
-		return nil, &notLoggedIn{server: s.Server}
+		return nil, &notLoggedIn{server: s.Server, emptyToken: slices.Contains(a.Environ, "BGCTL_TOKEN=")}
 	case s.OIDC != nil:
 		a.api, err = a.makeClient(s, client.Config{TokenSource: a.session(s).token})
 	case s.AWS != nil:
@@ -191,7 +193,11 @@ func (a *app) hint(format string, args ...any) {
 }
 
 func (a *app) say(format string, args ...any) {
-	_, err := io.WriteString(a.Stderr, show.Lines(fmt.Sprintf(format, args...))+"\n")
+	text := show.Lines(fmt.Sprintf(format, args...))
+	if a.err.columns > 20 {
+		text = show.WrapLines(text, a.err.columns)
+	}
+	_, err := io.WriteString(a.Stderr, text+"\n")
 	_ = err // nowhere is left to report it
 }
 

@@ -20,7 +20,7 @@ those that bgctl kept are removed; what a running command already holds stays
 valid at AWS until it ends.`,
 		Example: `  bgctl close prod --reason "Failover done, database is back"
   bgctl close 0123456789abcdef --reason "False alarm"`,
-		Args:              cobra.ExactArgs(1),
+		Args:              oneArg(`bgctl close prod --reason "Failover done"`),
 		ValidArgsFunction: a.completeActive,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.close(cmd.Context(), args[0], reason) },
 	}
@@ -59,13 +59,16 @@ func (a *app) close(ctx context.Context, ref, reason string) error {
 	if err := a.cache().Drop(ev.ID, ev.Profile); err != nil {
 		a.hint("Credentials of this event could not be removed from the cache: %s", err.Error())
 	}
-	a.hint("Credentials that were already handed out work until %s at the latest.", show.Time(ev.ExpiresAt, a.local))
 	if a.json() {
 		return a.printJSON(ev)
 	}
-	return a.print([]byte(show.Fields(a.out.Palette, a.out.columns,
+	err = a.print([]byte(show.Fields(a.out.Palette, a.out.columns,
 		[]string{"Event", "Profile", "Status", "Closed"},
 		[]show.Cell{{Text: ev.ID}, {Text: ev.Profile}, {Text: string(ev.Status), Style: show.Good}, {Text: show.Time(ev.ClosedAt, a.local)}})))
+	if err == nil {
+		a.hint("If credentials were handed out, they work until %s at the latest.", show.Time(ev.ExpiresAt, a.local))
+	}
+	return err
 }
 
 func (a *app) askClosedReason(ctx context.Context) (string, error) {

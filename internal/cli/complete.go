@@ -8,7 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"breakglass/internal/breakglass"
 	"breakglass/internal/cli/show"
 	"breakglass/internal/client"
 )
@@ -21,6 +20,25 @@ const (
 )
 
 type completion = func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective)
+
+// strictCompletion lets cobra make the completion command and has it refuse a
+// shell that it doesn't know. By itself it would print its help and succeed.
+func (a *app) strictCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd(a.Args...)
+	for _, cmd := range root.Commands() {
+		if cmd.Name() != "completion" {
+			continue
+		}
+		cmd.Args = nil
+		cmd.RunE = func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return &usageError{message: "There is no completion for " + quote(args[0]) + ": name bash, zsh, fish or powershell.",
+				now: []string{"source <(bgctl completion bash)"}}
+		}
+	}
+}
 
 // words completes to fixed words.
 func words(list ...string) completion {
@@ -107,7 +125,7 @@ func (a *app) completeActive(cmd *cobra.Command, args []string, prefix string) (
 		if err != nil {
 			return nil, err
 		}
-		events, _, err := api.Events(ctx, client.EventFilter{Invoker: me.Name, Status: string(breakglass.StatusActive), Limit: 100})
+		events, err := activeEvents(ctx, api, me, "")
 		var names, ids []string
 		for _, ev := range events {
 			left := show.Seconds(ev.RemainingSeconds) + " left"

@@ -28,7 +28,7 @@ Without an argument your only active event is used.`,
   credential_process = bgctl credentials prod
 
   aws --profile breakglass-prod sts get-caller-identity`,
-		Args:              cobra.MaximumNArgs(1),
+		Args:              upToOneArg("bgctl credentials prod"),
 		ValidArgsFunction: a.completeActive,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ref := ""

@@ -22,7 +22,7 @@ credential_process, where you can.`,
 		Example: `  eval "$(bgctl env prod)"
   bgctl env prod --shell fish | source
   bgctl env prod --shell powershell | Out-String | Invoke-Expression`,
-		Args:              cobra.ExactArgs(1),
+		Args:              oneArg(`eval "$(bgctl env prod)"`),
 		ValidArgsFunction: a.completeActive,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			write, ok := shells()[shell]

@@ -53,19 +53,12 @@ func usage(format string, args ...any) *usageError {
 }
 
 // notLoggedIn says that there is no token for the server.
-type notLoggedIn struct{ server string }
+type notLoggedIn struct {
+	server     string
+	emptyToken bool // BGCTL_TOKEN is there, with nothing in it
+}
 
 func (e *notLoggedIn) Error() string { return "you are not logged in to " + e.server }
-
-// noActiveEvent says that the caller has no active event where one is needed.
-type noActiveEvent struct{ profile string }
-
-func (e *noActiveEvent) Error() string {
-	if e.profile == "" {
-		return "you have no active event"
-	}
-	return fmt.Sprintf("you have no active event on %s", e.profile)
-}
 
 // explanation is an error as a half-awake person needs it: what happened, why,
 // what to do now.
@@ -121,10 +114,13 @@ func (a *app) explain(err error) explanation {
 		return explainUsage(use)
 	case errors.As(err, &login):
 		e := local(exitNotAllowed, breakglass.CodeUnauthenticated, "You are not logged in to "+login.server+".")
+		if login.emptyToken {
+			e.fact("Why", "BGCTL_TOKEN is set but empty: what should have filled it gave nothing")
+		}
 		e.do("bgctl login --server %s", login.server)
 		return e
 	case errors.As(err, &none):
-		return explainNoEvent(none)
+		return a.explainNoEvent(none)
 	case errors.As(err, &unreachable):
 		return explainUnreachable(unreachable)
 	case errors.As(err, &unexpected):
@@ -151,17 +147,6 @@ func explainUsage(e *usageError) explanation {
 	return ex
 }
 
-func explainNoEvent(e *noActiveEvent) explanation {
-	ex := local(exitNotFound, breakglass.CodeEventNotFound, sentence(e.Error()))
-	if e.profile == "" {
-		ex.do("`bgctl profiles` shows what you may invoke")
-		return ex
-	}
-	ex.do("bgctl invoke %s --reason incident --justification \"…\"", quote(e.profile))
-	ex.do("`bgctl profiles` shows what you may invoke")
-	return ex
-}
-
 // explainProvider is for failures of an identity provider.
 func explainProvider(e *signin.Error) explanation {
 	if e.Unreachable {
@@ -181,7 +166,7 @@ func explainUnreachable(e *client.UnreachableError) explanation {
 	ex := local(exitUnreachable, codeUnreachable, "No answer from "+e.Server+".")
 	ex.problem.Detail = e.Error()
 	ex.fact("Why", e.Why)
-	if e.Sent {
+	if e.Sent && e.Changes {
 		ex.fact("Mind", "the request may have reached the server; `bgctl list` shows what came of it")
 	}
 	ex.do("check the address (BGCTL_SERVER, --server), your network and VPN")
@@ -208,7 +193,8 @@ func explainUnexpected(e *client.ProtocolError) explanation {
 func (a *app) report(e explanation) {
 	if a.json() {
 		if b, err := json.Marshal(e.problem); err == nil {
-			a.say("%s", show.JSON(b))
+			_, err = a.Stderr.Write(append(show.JSON(b), '\n'))
+			_ = err // nowhere is left to report it
 			return
 		}
 	}
@@ -243,7 +229,7 @@ func sentence(s string) string {
 	if s == "" {
 		return "Something failed."
 	}
-	if c := s[0]; c >= 'a' && c <= 'z' {
+	if c := s[0]; c >= 'a' && c <= 'z' && !strings.HasPrefix(s, "bgctl ") {
 		s = strings.ToUpper(s[:1]) + s[1:]
 	}
 	if !strings.HasSuffix(s, ".") && !strings.HasSuffix(s, "!") && !strings.HasSuffix(s, "?") {

@@ -39,7 +39,7 @@ record, which bgctl verify --file can check later.`,
   bgctl events --event breakglass.denied --invoker alice@example.com
   bgctl events --follow
   bgctl events -o json > trail.jsonl && bgctl verify --file trail.jsonl`,
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return a.events(cmd.Context(), f) },
 	}
@@ -192,11 +192,11 @@ func (a *app) entryTable(items []json.RawMessage, header bool) (string, error) {
 			{Text: e.Actor}, {Text: e.Profile}, {Text: e.EventID}, {Text: entryDetail(e)},
 		}
 	}
-	text := show.Table(a.out.Palette, a.out.columns, head, rows)
-	if !header {
-		_, text, _ = strings.Cut(text, "\n")
+	lay := show.Rows
+	if header {
+		lay = show.Table
 	}
-	return text, nil
+	return lay(a.out.Palette, a.out.columns, head, rows), nil
 }
 
 func entryStyle(t breakglass.EntryType) show.Style {

@@ -19,7 +19,7 @@ func (a *app) profilesCommand() *cobra.Command {
 		Long: `List the profiles that policy lets you invoke at this moment, with the longest time
 and the reasons that it allows. Rate limits and events that are already active are not looked at.`,
 		Example:           "  bgctl profiles\n  bgctl profiles -o json",
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			api, err := a.client()
@@ -34,7 +34,7 @@ and the reasons that it allows. Rate limits and events that are already active a
 				return a.printJSON(map[string]any{"items": offers})
 			}
 			if len(offers) == 0 {
-				a.hint("There is no profile that you may invoke now.")
+				a.hint("There is no profile that you may invoke now.\nWhy not, and when it opens: bgctl invoke PROFILE --reason incident --justification \"…\" --dry-run")
 				return nil
 			}
 			return a.print([]byte(a.offerTable(offers)))
@@ -67,7 +67,7 @@ func (a *app) whoamiCommand() *cobra.Command {
 		Short:             "Show who the server takes you for",
 		Long:              `Show your name, groups and roles as the server sees them, and by which way in you came.`,
 		Example:           "  bgctl whoami",
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			api, err := a.client()
@@ -110,7 +110,7 @@ func (a *app) versionCommand() *cobra.Command {
 		Short:             "Show the version of bgctl and of the server",
 		Long:              `Show the version of bgctl and, when one is configured and answers, of the server.`,
 		Example:           "  bgctl version\n  bgctl version -o json",
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			mine := client.Version{Version: version.Version, Commit: version.Commit, Go: version.Go()}

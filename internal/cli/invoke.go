@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -39,8 +41,8 @@ The justification has 20 to 1000 characters and says what is going on.`,
 		Example: `  bgctl invoke prod --reason incident --justification "Primary DB down, INC-4711" --duration 1h
   bgctl invoke prod --reason security --justification "Rotating a leaked key, SEC-12" --ticket SEC-12
   bgctl invoke prod --reason incident --justification "Would this be allowed now?" --dry-run
-  bgctl invoke prod --for alice@example.com --reason incident --justification "Paged for INC-4711"`,
-		Args:              cobra.MaximumNArgs(1),
+  bgctl invoke prod --for alice@example.com --reason incident --justification "Paged for INC-4711, primary DB is down"`,
+		Args:              upToOneArg(`bgctl invoke prod --reason incident --justification "Primary DB down, INC-4711"`),
 		ValidArgsFunction: a.completeProfiles,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -158,12 +160,16 @@ func parseDuration(s string) (d time.Duration, problem string) {
 	if s == "" {
 		return 0, ""
 	}
-	d, err := time.ParseDuration(strings.ReplaceAll(s, " ", ""))
+	text := strings.ReplaceAll(s, " ", "")
+	if n, err := strconv.Atoi(text); err == nil && n != 0 {
+		return 0, fmt.Sprintf("needs a unit: %dm are minutes, %ds seconds, %dh hours", n, n, n)
+	}
+	d, err := time.ParseDuration(text)
 	if err != nil {
-		return 0, "must be a duration such as 1h, 90m or 2h30m"
+		return 0, fmt.Sprintf("can't be %q: write numbers with the units h, m and s, such as 1h, 90m or 2h30m", s)
 	}
 	if d == 0 || breakglass.CheckDuration(d) != "" {
-		return 0, "must be whole seconds from 1s to 4h"
+		return 0, fmt.Sprintf("must be whole seconds from 1s to 4h, not %q", s)
 	}
 	return d, ""
 }

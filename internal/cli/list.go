@@ -31,12 +31,14 @@ func (a *app) listCommand() *cobra.Command {
 		Short: "List break-glass events, newest first",
 		Long: `List your own events, newest first. Reviewers and auditors see everybody's.
 
---since and --until take a time (2026-11-23T02:00:00Z) or an age (90m, 24h, 7d).`,
+--since and --until take a time (2026-11-23T02:00:00Z) or an age (90m, 24h, 7d).
+A terminal without room for all columns gets some of them in a second line, and
+long texts end with …; -o json shows everything.`,
 		Example: `  bgctl list
   bgctl list --status active
   bgctl list --profile prod --since 7d --all
   bgctl list --invoker alice@example.com -o json`,
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE:              func(cmd *cobra.Command, _ []string) error { return a.list(cmd.Context(), f) },
 	}

@@ -50,7 +50,7 @@ in a file that you alone can read; bgctl renews it while the AWS credentials are
   bgctl login --server https://breakglass.example.com --aws --profile oncall
   bgctl login --server https://breakglass.example.com
   pass show breakglass | bgctl login --server https://breakglass.example.com --token-stdin`,
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if stdin && oidc.asked() || stdin && aws.asked() || oidc.asked() && aws.asked() {
@@ -204,7 +204,7 @@ func (a *app) logoutCommand() *cobra.Command {
 A login at an identity provider is revoked there where the provider can do that.
 A token stays valid: whoever runs the server can revoke it.`,
 		Example:           "  bgctl logout\n  bgctl logout --server https://breakglass.example.com",
-		Args:              cobra.NoArgs,
+		Args:              noArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			s, err := a.settings()

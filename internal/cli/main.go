@@ -60,15 +60,26 @@ func (a *app) finish(err error) int {
 	}
 	if !a.ran {
 		// cobra itself refused the command line, before any command ran.
-		help := "bgctl --help"
-		if len(a.Args) > 0 && isCommand(a.commands(), a.Args[0]) {
-			help = "bgctl " + a.Args[0] + " --help"
-		}
-		err = &usageError{message: err.Error(), now: []string{help}}
+		err = a.withHelp(err)
 	}
 	ex := a.explain(err)
 	a.report(ex)
 	return ex.exit
+}
+
+// withHelp makes a usage error of a command line that was refused before any
+// command ran, and names the help to read.
+func (a *app) withHelp(err error) error {
+	help := "`bgctl --help` lists the commands"
+	if len(a.Args) > 0 && isCommand(a.commands(), a.Args[0]) {
+		help = "`bgctl " + a.Args[0] + " --help` says more"
+	}
+	var use *usageError
+	if !errors.As(err, &use) {
+		use = &usageError{message: err.Error()}
+	}
+	use.now = append(use.now, help)
+	return use
 }
 
 func (a *app) root() *cobra.Command {
@@ -87,9 +98,10 @@ Access ends by itself; close it when you are done.`,
 		Version:       version.Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          a.rootArgs,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetFlagErrorFunc(flagFault)
 	root.SetVersionTemplate("bgctl {{.Version}}\n")
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.flagOutput, "output", "o", "", "`format` of the result: table or json (default table)")
@@ -111,6 +123,9 @@ Access ends by itself; close it when you are done.`,
 		cmd.GroupID = c.group
 		a.marking(cmd)
 		root.AddCommand(cmd)
+	}
+	if len(a.Args) == 0 || !isCommand(a.commands(), a.Args[0]) {
+		a.strictCompletion(root)
 	}
 	return root
 }
@@ -149,7 +164,7 @@ const (
 func (a *app) marking(c *cobra.Command) {
 	run := c.RunE
 	c.RunE = func(cmd *cobra.Command, args []string) error {
-		a.ran = true
+		a.ran, a.command = true, cmd.Name()
 		return run(cmd, args)
 	}
 }

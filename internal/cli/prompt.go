@@ -114,6 +114,11 @@ func (a *app) askInvocation(ctx context.Context, api *client.Client, f *invokeFl
 			return err
 		}
 	}
+	if f.invoker == "" && f.key == "" { // a key may stand for that very event
+		if err := alreadyActive(ctx, api, f.profile); err != nil {
+			return err
+		}
+	}
 	offer := offerOf(offers, f.profile)
 	if err := q.askReason(f, offer); err != nil {
 		return err
@@ -191,10 +196,12 @@ func (q *asker) askJustification(f *invokeFlags) error {
 			f.justification = joined
 			return nil
 		}
-		q.a.say("It %s.", problem)
 		if n := utf8.RuneCountInString(joined); n < breakglass.MinJustification && breakglass.CheckClosedReason(joined) == "" {
 			text = joined
+			q.a.say("It %s. Go on: what you type next is added to it.", problem)
+			continue
 		}
+		q.a.say("It %s.", problem)
 	}
 }
 

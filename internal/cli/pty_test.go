@@ -103,9 +103,9 @@ func TestAPersonIsAskedForWhatIsMissing(t *testing.T) {
 	p.sees(`Why\?`)
 	p.sees(`5  other`)
 	p.types("incident\n")
-	p.sees(`20 to 1000 characters`)
+	p.sees(`20 to 1000\s+characters`)
 	p.types("Primary DB\n")
-	p.sees(`has 10`)
+	p.sees(`has 10\. Go on: what you type next is added\s+to it`)
 	p.sees(`10 more >`)
 	p.types("is down, INC-4711\n")
 	p.sees(`Expires`)
@@ -113,6 +113,17 @@ func TestAPersonIsAskedForWhatIsMissing(t *testing.T) {
 	assert.Zero(t, p.leaves())
 	got := bgctl(t, t.TempDir(), loggedIn(d, "alice"), "check", "prod", "-o", "json")
 	assert.Contains(t, got.stdout, `"justification": "Primary DB is down, INC-4711"`, "what was typed is kept")
+}
+
+func TestNobodyIsAskedForAnInvocationThatAnEventStandsInTheWayOf(t *testing.T) {
+	t.Parallel()
+	d := devServerFor(t)
+	home := t.TempDir()
+	require.Zero(t, bgctl(t, home, loggedIn(d, "alice"), "invoke", "prod", "--reason", "incident", "--justification", "Primary DB down, INC-4711").code)
+	p := atTerminal(t, bgctlCommand(t, home, loggedIn(d, "alice"), "invoke", "prod"), 80)
+	assert.Equal(t, 4, p.leaves())
+	assert.Contains(t, p.screen(), "already have an active event on prod")
+	assert.NotContains(t, p.screen(), "Why?")
 }
 
 func TestAPersonCanChangeTheirMind(t *testing.T) {
@@ -199,7 +210,14 @@ func TestTablesFitTheTerminal(t *testing.T) {
 		p := atTerminal(t, bgctlCommand(t, t.TempDir(), append(env, "NO_COLOR=1"), "list"), columns)
 		require.Zero(t, p.leaves())
 		lines := strings.Split(strings.TrimRight(strings.ReplaceAll(p.screen(), "\r\n", "\n"), "\n"), "\n")
-		assert.Len(t, lines, 4)
+		if columns >= 120 {
+			assert.Len(t, lines, 4)
+		}
+		if columns >= 60 {
+			for _, title := range []string{"EVENT", "PROFILE", "INVOKER", "REASON", "STATUS", "INVOKED", "JUSTIFI"} {
+				assert.Contains(t, p.screen(), title, "no column is lost at %d", columns)
+			}
+		}
 		for _, line := range lines {
 			assert.LessOrEqual(t, show.Width(line), int(columns), line)
 		}

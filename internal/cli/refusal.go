@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -67,7 +68,7 @@ func (a *app) explainRefusal(err error, e *breakglass.Error) explanation {
 		ex.problem.Status = answer.Status
 	}
 	for _, f := range e.Fields {
-		ex.fact(flagOf(f.Field), f.Message)
+		ex.fact(a.flagOf(f.Field), f.Message)
 	}
 	a.explainCode(&ex, e)
 	ex.now = slices.DeleteFunc(ex.now, func(now string) bool {
@@ -171,11 +172,21 @@ func (a *app) explainLimit(ex *explanation, e *breakglass.Error) {
 	ex.fact("Limit", limit)
 	ex.fact("Rule", e.Rule)
 	if e.RetryAfter > 0 {
-		ex.do("try again in %s, at %s", show.Duration(e.RetryAfter), show.Time(a.Now().Add(e.RetryAfter), a.local))
+		ex.do("try again in %s, at %s", show.Duration(e.RetryAfter), show.Time(a.retryAt(e), a.local))
 	}
 	if e.Limit != "" {
 		ex.do("or have a colleague invoke, if it can't wait")
 	}
+}
+
+// retryAt is when to try again. The server's sentence says it by the server's
+// clock; two different times in one message would be one too many.
+func (a *app) retryAt(e *breakglass.Error) time.Time {
+	instant := regexp.MustCompile(`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC`)
+	if said, err := time.Parse("2006-01-02 15:04:05 UTC", instant.FindString(e.Message)); err == nil {
+		return said
+	}
+	return a.Now().Add(e.RetryAfter + time.Second - 1).Truncate(time.Second)
 }
 
 func (a *app) explainActive(ex *explanation, e *breakglass.Error) {
@@ -204,10 +215,15 @@ func (a *app) explainUnavailable(ex *explanation, e *breakglass.Error) {
 }
 
 // flagOf names the flag behind a field of the API.
-func flagOf(field string) string {
+func (a *app) flagOf(field string) string {
 	flags := map[string]string{
 		"profile": "PROFILE", "reason_code": "--reason", "justification": "--justification", "duration_seconds": "--duration",
 		"ticket": "--ticket", "invoker": "--for", "Idempotency-Key": "--idempotency-key", "idempotency_key": "--idempotency-key",
+		"reason": "--reason", "after": "--after", "limit": "--limit", "since": "--since", "until": "--until", "status": "--status",
+		"event": "--event",
+	}
+	if a.command == "list" || a.command == "events" { // where they are filters
+		flags["profile"], flags["invoker"] = "--profile", "--invoker"
 	}
 	if f, ok := flags[field]; ok {
 		return f

@@ -132,13 +132,13 @@ func activeEvent(ctx context.Context, api *client.Client, ref string) (breakglas
 	if err != nil {
 		return breakglass.View{}, err
 	}
-	events, _, err := api.Events(ctx, client.EventFilter{Invoker: me.Name, Profile: ref, Status: string(breakglass.StatusActive), Limit: 100})
+	events, err := activeEvents(ctx, api, me, ref)
 	if err != nil {
 		return breakglass.View{}, err
 	}
 	switch len(events) {
 	case 0:
-		return breakglass.View{}, &noActiveEvent{profile: ref}
+		return breakglass.View{}, missingEvent(ctx, api, me, ref)
 	case 1:
 		return events[0], nil
 	}
@@ -147,4 +147,10 @@ func activeEvent(ctx context.Context, api *client.Client, ref string) (breakglas
 		names[i] = ev.Profile
 	}
 	return breakglass.View{}, usage("You have %d active events: name the profile, one of %s.", len(events), strings.Join(names, ", "))
+}
+
+// activeEvents are the caller's active events on a profile, or on all.
+func activeEvents(ctx context.Context, api *client.Client, me client.Whoami, profile string) ([]breakglass.View, error) {
+	events, _, err := api.Events(ctx, client.EventFilter{Invoker: me.Name, Profile: profile, Status: string(breakglass.StatusActive), Limit: 100})
+	return events, err
 }

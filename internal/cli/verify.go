@@ -12,69 +12,127 @@ import (
 	"github.com/spf13/cobra"
 
 	"breakglass/internal/audit"
-	"breakglass/internal/cli/show"
-	"breakglass/internal/problem"
+	"breakglass/internal/breakglass"
+	"breakglass/internal/client"
 )
 
 type verifyFlags struct {
-	file  string
-	heads []string
-	after string
+	file       string
+	heads      []string
+	after      string
+	noRemember bool
 }
 
 func (a *app) verifyCommand() *cobra.Command {
 	var f verifyFlags
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "Check that the audit trail is complete and unchanged",
+		Short: "Check that the audit trail is unchanged and has no gaps",
 		Long: `Check the whole audit trail: that no entry was changed, dropped, inserted or moved.
 It is read from the server, or from a file of JSON lines such as bgctl events -o
 json writes and the server's mirror holds. Ends with 1 and names the first bad
 entry when something is wrong.
 
-The chain alone doesn't show that its end was cut off. Keep the head that this
-command prints, somewhere else, and give it to the next run with --head.`,
+The chain alone doesn't show that its end was cut off: that takes an entry known
+from before. bgctl remembers the head of each server that it verified and the
+next run compares the trail with it. Better still, keep the head that is printed
+on another machine, and give it to the next run with --head.`,
 		Example: `  bgctl verify
   bgctl verify --head 4711:1c9f…
+  bgctl verify --after 4711:1c9f…
   bgctl verify --file trail.jsonl
   bgctl events -o json | bgctl verify --file -`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return a.verify(cmd.Context(), f) },
+		Args:              noArgs,
+		ValidArgsFunction: cobra.NoFileCompletions,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return a.verify(cmd.Context(), f) },
 	}
 	cmd.Flags().StringVar(&f.file, "file", "", "read the trail from `FILE`, - for standard input, and not from the server")
 	cmd.Flags().StringArrayVar(&f.heads, "head", nil, "an entry known from before, as `SEQ:HASH`; may be given several times")
 	cmd.Flags().StringVar(&f.after, "after", "", "verify only what follows this trusted entry, as `SEQ:HASH`")
+	cmd.Flags().BoolVar(&f.noRemember, "no-remember", false, "neither compare with the head of the last run nor remember this one")
 	return cmd
+}
+
+// known are the entries with which a trail is compared, and where from.
+type anchors struct {
+	audit.Options
+	remembered rememberedHead // zero Seq when none takes part
+}
+
+// latest is the last entry with which the trail is compared; zero when none.
+func (k anchors) latest() (latest audit.Anchor) {
+	for _, h := range k.Heads {
+		if h.Seq > latest.Seq {
+			latest = h
+		}
+	}
+	return latest
 }
 
 func (a *app) verify(ctx context.Context, f verifyFlags) error {
 	if _, err := a.verifyFormat(f); err != nil {
 		return err
 	}
-	var o audit.Options
-	for _, h := range f.heads {
-		anchor, err := audit.ParseAnchor(h)
-		if err != nil {
-			return usage("--head: %s", err.Error())
-		}
-		o.Heads = append(o.Heads, anchor)
-	}
-	if f.after != "" {
-		anchor, err := audit.ParseAnchor(f.after)
-		if err != nil {
-			return usage("--after: %s", err.Error())
-		}
-		o.After = anchor
-	}
-	res, err := a.verifyTrail(ctx, f.file, o)
-	var bad *audit.BadEntry
-	if errors.As(err, &bad) {
-		return &brokenTrail{bad: bad, verified: res}
-	}
+	k, err := f.known()
 	if err != nil {
 		return err
 	}
-	return a.printVerified(res)
+	if f.file != "" {
+		return a.verifyFile(f.file, k)
+	}
+	api, err := a.client()
+	if err != nil {
+		return err
+	}
+	s, err := a.settings()
+	if err != nil {
+		return err
+	}
+	var memory rememberedHead
+	if !f.noRemember && s.StateDir != "" {
+		if memory, err = recallHead(s.StateDir, s.Server); err != nil {
+			return err
+		}
+		if memory.Seq > 0 && memory.Seq >= k.After.Seq {
+			k.remembered, k.Heads = memory, append(k.Heads, memory.anchor())
+		}
+	}
+	res, err := a.verifyServer(ctx, api, k.Options)
+	if err := a.judged(k, res, err); err != nil {
+		return err
+	}
+	if memory.path != "" && res.Head().Seq > 0 {
+		if err := memory.keep(res.Head(), a.Now()); err != nil {
+			a.hint("The next run can't compare with this one: %s", err.Error())
+		}
+	}
+	return a.printVerified(res, k)
+}
+
+// known reads the anchors that were given.
+func (f verifyFlags) known() (k anchors, err error) {
+	for _, h := range f.heads {
+		anchor, err := audit.ParseAnchor(h)
+		if err != nil {
+			return k, usage("--head: %s", err.Error())
+		}
+		k.Heads = append(k.Heads, anchor)
+	}
+	if f.after != "" {
+		if k.After, err = audit.ParseAnchor(f.after); err != nil {
+			return k, usage("--after: %s", err.Error())
+		}
+	}
+	return k, nil
+}
+
+// judged makes words of what a verification found; nil when the trail is good.
+func (a *app) judged(k anchors, res audit.Result, err error) error {
+	var bad *audit.BadEntry
+	if errors.As(err, &bad) {
+		return &brokenTrail{bad: bad, verified: res, remembered: k.remembered}
+	}
+	return err
 }
 
 // verifyFormat finds the format out; a file is verified without a set-up.
@@ -85,31 +143,37 @@ func (a *app) verifyFormat(f verifyFlags) (string, error) {
 	return a.format()
 }
 
-func (a *app) verifyTrail(ctx context.Context, file string, o audit.Options) (audit.Result, error) {
-	switch file {
-	case "":
-		return a.verifyServer(ctx, o)
-	case "-":
-		return audit.VerifyStream(a.Stdin, o)
+func (a *app) verifyFile(file string, k anchors) error {
+	in := a.Stdin
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return usage("--file: %s", err.Error())
+		}
+		defer func() { _ = f.Close() }()
+		in = f
 	}
-	f, err := os.Open(file)
-	if err != nil {
-		return audit.Result{}, usage("--file: %s", err.Error())
+	res, err := audit.VerifyStream(in, k.Options)
+	if err := a.judged(k, res, err); err != nil {
+		return err
 	}
-	defer func() { _ = f.Close() }()
-	return audit.VerifyStream(f, o)
+	if res.Entries == 0 && k.After.Seq == 0 {
+		return errors.New("nothing was verified: the input holds no entries")
+	}
+	return a.printVerified(res, k)
 }
 
-func (a *app) verifyServer(ctx context.Context, o audit.Options) (audit.Result, error) {
-	api, err := a.client()
-	if err != nil {
-		return audit.Result{}, err
-	}
+func (a *app) verifyServer(ctx context.Context, api *client.Client, o audit.Options) (audit.Result, error) {
 	v := audit.NewVerifier(o)
+	if o.After.Seq > 0 {
+		if err := confirm(ctx, api, o.After); err != nil {
+			return v.Result(), err
+		}
+	}
 	var f eventsFlags
 	f.filter.After = o.After.Seq
 	shown := a.Now()
-	err = eachPage(ctx, api, a, f, func(items []json.RawMessage) error {
+	err := eachPage(ctx, api, a, f, func(items []json.RawMessage) error {
 		for _, raw := range items {
 			if err := v.AddJSON(raw); err != nil {
 				return err
@@ -130,56 +194,26 @@ func (a *app) verifyServer(ctx context.Context, o audit.Options) (audit.Result, 
 	return v.Finish()
 }
 
-func (a *app) printVerified(r audit.Result) error {
-	if a.json() {
-		return a.printJSON(struct {
-			Verified       int64     `json:"verified"`
-			FirstSeq       int64     `json:"first_seq"`
-			LastSeq        int64     `json:"last_seq"`
-			FirstTimestamp time.Time `json:"first_timestamp,omitzero"`
-			LastTimestamp  time.Time `json:"last_timestamp,omitzero"`
-			StepsBack      int64     `json:"clock_steps_back"`
-			Head           string    `json:"head"`
-		}{r.Entries, r.FirstSeq, r.LastSeq, r.FirstTimestamp, r.LastTimestamp, r.StepsBack, r.Head().String()})
+// confirm checks that a trusted entry is in the server's trail: what follows
+// it says nothing when nothing follows.
+func confirm(ctx context.Context, api *client.Client, trusted audit.Anchor) error {
+	cutOff := &audit.BadEntry{Check: audit.CheckHead, Seq: trusted.Seq, Expected: trusted.String(), Got: "the end of the trail",
+		Message: fmt.Sprintf("the end of the trail is cut off before entry %d, which is known to exist", trusted.Seq)}
+	items, _, err := api.Feed(ctx, client.FeedFilter{After: trusted.Seq - 1, Limit: 1})
+	var refused *breakglass.Error
+	if errors.As(err, &refused) && refused.Code == breakglass.CodeInvalidRequest {
+		return cutOff // the server has fewer entries still
 	}
-	span, steps := "", ""
-	if r.Entries > 0 {
-		span = fmt.Sprintf("%d to %d, %s to %s", r.FirstSeq, r.LastSeq, show.Time(r.FirstTimestamp, time.UTC), show.Time(r.LastTimestamp, time.UTC))
+	if err != nil {
+		return err
 	}
-	if r.StepsBack > 0 {
-		steps = fmt.Sprintf("%d entries are older than the one before, by up to %s (at entry %d): clocks were set", r.StepsBack,
-			show.Duration(r.LargestStepBack), r.LargestStepSeq)
+	if len(items) == 0 {
+		return cutOff
 	}
-	return a.print([]byte(show.Fields(a.out.Palette, a.out.columns, []string{"Verified", "Entries", "Clock", "Head"}, []show.Cell{
-		{Text: plural(r.Entries, "entry", "entries") + ", none changed, missing or moved", Style: show.Good}, {Text: span},
-		{Text: steps, Style: show.Warn}, {Text: r.Head().String()}})))
-}
-
-func plural(n int64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
+	v := audit.NewVerifier(audit.Options{Part: true, Heads: []audit.Anchor{trusted}})
+	if err := v.AddJSON(items[0]); err != nil {
+		return err
 	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
-// brokenTrail says that the trail is not what it claims to be.
-type brokenTrail struct {
-	bad      *audit.BadEntry
-	verified audit.Result
-}
-
-func (e *brokenTrail) Error() string { return e.bad.Error() }
-
-func (e *brokenTrail) explain() explanation {
-	ex := local(exitFailure, "audit_trail_broken", "The audit trail is not intact.")
-	ex.problem = problem.Problem{Type: "about:blank", Title: ex.what, Detail: e.bad.Error(), Code: "audit_trail_broken"}
-	ex.fact("First bad", e.bad.Message)
-	if e.bad.Line > 0 {
-		ex.fact("Line", fmt.Sprint(e.bad.Line))
-	}
-	ex.fact("Expected", e.bad.Expected)
-	ex.fact("Got", e.bad.Got)
-	ex.fact("Verified", fmt.Sprintf("%s before it, up to %s", plural(e.verified.Entries, "entry", "entries"), e.verified.Head()))
-	ex.do("keep this trail as it is, and compare it with a mirror or an earlier copy")
-	return ex
+	_, err = v.Finish()
+	return err
 }

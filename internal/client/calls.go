@@ -107,7 +107,7 @@ func (c *Client) Invoke(ctx context.Context, in Invocation, idempotencyKey strin
 func (c *Client) DryRun(ctx context.Context, in Invocation) (DryRun, error) {
 	var out DryRun
 	_, err := c.do(ctx, call{
-		method: http.MethodPost, path: "/v1/breakglass", query: url.Values{"dry_run": {"true"}}, body: in, safe: true, limit: maxObjectBytes,
+		method: http.MethodPost, path: "/v1/breakglass", query: url.Values{"dry_run": {"true"}}, body: in, safe: true, reads: true, limit: maxObjectBytes,
 	}, &out)
 	return out, err
 }
@@ -144,11 +144,8 @@ func (c *Client) Events(ctx context.Context, f EventFilter) ([]breakglass.View, 
 	q := query{}
 	q.text("invoker", f.Invoker).text("status", f.Status).text("profile", f.Profile).text("reason_code", f.Reason)
 	q.time("since", f.Since).time("until", f.Until).number("limit", int64(f.Limit)).text("cursor", f.Cursor)
-	var out struct {
-		Items      []breakglass.View `json:"items"`
-		NextCursor string            `json:"next_cursor"`
-	}
-	if _, err := c.do(ctx, get("/v1/breakglass", url.Values(q), maxListBytes), &out); err != nil {
+	out := newPage[breakglass.View](f.Limit)
+	if _, err := c.do(ctx, get("/v1/breakglass", url.Values(q), out.bytes()), &out); err != nil {
 		return nil, "", err
 	}
 	for _, v := range out.Items {
@@ -220,11 +217,8 @@ func (c *Client) Feed(ctx context.Context, f FeedFilter) ([]json.RawMessage, int
 	if f.Wait > 0 {
 		q.text("wait", f.Wait.String())
 	}
-	var out struct {
-		Items      []json.RawMessage `json:"items"`
-		NextCursor string            `json:"next_cursor"`
-	}
-	cl := get("/v1/events", url.Values(q), maxListBytes)
+	out := newPage[json.RawMessage](f.Limit)
+	cl := get("/v1/events", url.Values(q), out.bytes())
 	if f.Wait > 0 {
 		cl.timeout = f.Wait + pollSlack
 	}
@@ -238,12 +232,13 @@ func (c *Client) Feed(ctx context.Context, f FeedFilter) ([]json.RawMessage, int
 	return out.Items, next, nil
 }
 
+// maxProfiles bounds the one list that has no pages.
+const maxProfiles = 10_000
+
 // Profiles lists what the caller may invoke now.
 func (c *Client) Profiles(ctx context.Context) ([]ProfileOffer, error) {
-	var out struct {
-		Items []ProfileOffer `json:"items"`
-	}
-	_, err := c.do(ctx, get("/v1/profiles", nil, maxListBytes), &out)
+	out := newPage[ProfileOffer](maxProfiles)
+	_, err := c.do(ctx, get("/v1/profiles", nil, out.bytes()), &out)
 	return out.Items, err
 }
 

@@ -27,6 +27,7 @@ const (
 const (
 	maxHeaderBytes = 64 << 10
 	maxObjectBytes = 1 << 20
+	maxItemBytes   = 64 << 10 // of one item of a list, on average; real ones have a few KiB
 	maxListBytes   = 32 << 20
 )
 

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/tls"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -303,6 +305,87 @@ func TestUnreachableServersAreNamedWithTheReason(t *testing.T) {
 	assert.Equal(t, "http://127.0.0.1:1", unreachable.Server)
 	assert.Contains(t, unreachable.Why, "refused")
 	assert.False(t, unreachable.Sent)
+}
+
+func TestTheWrongSchemeIsSaidInWordsAndSendsNothing(t *testing.T) {
+	t.Parallel()
+	plain := serve(t, func(w http.ResponseWriter, r *http.Request) { answerJSON(w, eventJSON) })
+	secure := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { answerJSON(w, eventJSON) }))
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.TLS = &tls.Config{ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12, MinVersion: tls.VersionTLS12}
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: secure.Certificate().Raw})
+	for name, c := range map[string]struct{ server, why string }{
+		"https to a port of http":     {strings.Replace(plain.URL, "http:", "https:", 1), "this port speaks plain http"},
+		"a handshake that is refused": {secure.URL, "TLS handshake failed"},
+	} {
+		api, err := New(Config{Server: c.server, Token: secretToken, CAPEM: ca})
+		require.NoError(t, err)
+		_, err = api.Close(t.Context(), "0123456789abcdef", "done")
+		var unreachable *UnreachableError
+		require.ErrorAs(t, err, &unreachable, name)
+		assert.Contains(t, unreachable.Why, c.why, name)
+		assert.NotContains(t, unreachable.Why, "HTTP response to HTTPS", name)
+		assert.False(t, unreachable.Sent, name)
+	}
+}
+
+func TestOnlyAChangeMayHaveBeenDone(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if conn, _, err := w.(http.Hijacker).Hijack(); err == nil {
+			_ = conn.Close()
+		}
+	})
+	c := testClient(t, s.URL)
+	for name, call := range map[string]struct {
+		run     func() error
+		changes bool
+	}{
+		"a read":    {func() error { _, err := c.Whoami(t.Context()); return err }, false},
+		"a dry run": {func() error { _, err := c.DryRun(t.Context(), Invocation{}); return err }, false},
+		"a close":   {func() error { _, err := c.Close(t.Context(), "0123456789abcdef", "done"); return err }, true},
+	} {
+		var unreachable *UnreachableError
+		require.ErrorAs(t, call.run(), &unreachable, name)
+		assert.True(t, unreachable.Sent, name)
+		assert.Equal(t, call.changes, unreachable.Changes, name)
+	}
+}
+
+func TestAListOfMoreThanWasAskedForIsRefusedBeforeItIsHeld(t *testing.T) {
+	body := `{"items":[` + strings.Repeat("{},", 10<<20) + `{}],"next_cursor":"1"}`
+	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Query().Get("limit") {
+		case "2":
+			answerJSON(w, `{"next_cursor":"9","items":[{"seq":1},{"seq":2},{"seq":3}]}`)
+		case "3":
+			answerJSON(w, `{"next_cursor":"9","items":[{"seq":1},{"seq":2},{"seq":3}],"newer":[1,{"a":2}]}`)
+		default:
+			answerJSON(w, body)
+		}
+	})
+	c := testClient(t, s.URL)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for name, run := range map[string]func() error{
+		"events":   func() error { _, _, err := c.Events(t.Context(), EventFilter{Limit: 500}); return err },
+		"feed":     func() error { _, _, err := c.Feed(t.Context(), FeedFilter{Limit: 500}); return err },
+		"default":  func() error { _, _, err := c.Feed(t.Context(), FeedFilter{}); return err },
+		"profiles": func() error { _, err := c.Profiles(t.Context()); return err },
+		"few":      func() error { _, _, err := c.Feed(t.Context(), FeedFilter{Limit: 2}); return err },
+	} {
+		var unexpected *ProtocolError
+		require.ErrorAs(t, run(), &unexpected, name)
+		assert.Regexp(t, "it lists more than the (500|10000|2) items|longer than", unexpected.What, name)
+	}
+	runtime.ReadMemStats(&after)
+	assert.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(1<<30), "a body of 30 MB stays one of about 30 MB")
+	items, next, err := c.Feed(t.Context(), FeedFilter{Limit: 3})
+	require.NoError(t, err)
+	assert.Len(t, items, 3)
+	assert.EqualValues(t, 9, next)
 }
 
 func TestASlowServerIsGivenUpOn(t *testing.T) {

@@ -9,7 +9,9 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"breakglass/internal/breakglass"
@@ -22,15 +24,16 @@ type call struct {
 	path   string
 	query  url.Values
 	header http.Header
-	body   any // marshalled to JSON unless nil
-	safe   bool
+	body   any  // marshalled to JSON unless nil
+	safe   bool // repeating it can't do anything twice
+	reads  bool // it changes nothing
 	limit  int64
 	// timeout is for all attempts together; zero means callTimeout.
 	timeout time.Duration
 }
 
 func get(path string, query url.Values, limit int64) call {
-	return call{method: http.MethodGet, path: path, query: query, safe: true, limit: limit}
+	return call{method: http.MethodGet, path: path, query: query, safe: true, reads: true, limit: limit}
 }
 
 // do makes the call and decodes the answer into out. The header is that of the
@@ -69,20 +72,31 @@ func marshal(body any) ([]byte, error) {
 }
 
 func (c *Client) attempt(ctx context.Context, cl call, body []byte, out any) (http.Header, error) {
+	// Until there is a connection, TLS handshake included, nothing was sent.
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 	req, err := c.request(ctx, cl, body)
 	if err != nil {
 		return nil, err
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return nil, c.unreachable(err)
+		return nil, c.unreachable(err, connected.Load(), cl.reads)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	data, err := c.read(resp, cl.limit)
-	if err != nil {
-		return nil, err
+	good, limit := resp.StatusCode >= 200 && resp.StatusCode <= 299, cl.limit
+	if !good {
+		limit = min(limit, maxObjectBytes)
 	}
-	if resp.StatusCode < 200 || resp.StatusCode > 299 {
+	data, err := c.read(resp, limit)
+	if err != nil {
+		var unexpected *ProtocolError
+		if errors.As(err, &unexpected) {
+			return nil, err
+		}
+		return nil, c.unreachable(err, true, cl.reads)
+	}
+	if !good {
 		return nil, c.refusal(resp, data)
 	}
 	return resp.Header, c.decode(resp, data, out)
@@ -124,7 +138,7 @@ func (c *Client) request(ctx context.Context, cl call, body []byte) (*http.Reque
 func (c *Client) read(resp *http.Response, limit int64) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {
-		return nil, c.unreachable(err)
+		return nil, err
 	}
 	if int64(len(data)) > limit {
 		return nil, c.unexpected(resp, fmt.Sprintf("it is longer than %d bytes", limit))
@@ -169,7 +183,12 @@ func (c *Client) decode(resp *http.Response, data []byte, out any) error {
 		return c.unexpected(resp, fmt.Sprintf("status %d with content type %q, not JSON; is this the address of breakglassd?",
 			resp.StatusCode, resp.Header.Get("Content-Type")))
 	}
-	if err := json.Unmarshal(data, out); err != nil {
+	err := json.Unmarshal(data, out)
+	var tooMany *tooManyError
+	if errors.As(err, &tooMany) {
+		return c.unexpected(resp, tooMany.Error())
+	}
+	if err != nil {
 		return c.unexpected(resp, "its JSON is broken: "+err.Error())
 	}
 	return nil

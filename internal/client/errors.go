@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/url"
+	"strings"
 	"syscall"
 
 	"breakglass/internal/breakglass"
@@ -30,10 +32,12 @@ type UnreachableError struct {
 	Server string
 	// Why is the reason in words.
 	Why string
-	// Sent says that the request may have reached the server, so that what it
-	// asked for may have happened.
-	Sent  bool
-	Cause error
+	// Sent says that the request may have reached the server.
+	Sent bool
+	// Changes says that what the request asked for changes something, and so
+	// may have been done when it was sent.
+	Changes bool
+	Cause   error
 
 	permanent bool // trying again in a moment is pointless
 }
@@ -60,16 +64,12 @@ func (e *ProtocolError) Error() string {
 	return fmt.Sprintf("unexpected answer from %s: %s", e.Server, e.What)
 }
 
-func (c *Client) unreachable(err error) *UnreachableError {
+func (c *Client) unreachable(err error, sent, reads bool) *UnreachableError {
 	var uerr *url.Error
 	if errors.As(err, &uerr) {
 		err = uerr.Err // its text repeats method and URL, query included
 	}
-	e := &UnreachableError{Server: c.Server(), Cause: err, Sent: true}
-	var op *net.OpError
-	if errors.As(err, &op) && op.Op == "dial" {
-		e.Sent = false
-	}
+	e := &UnreachableError{Server: c.Server(), Cause: err, Sent: sent, Changes: !reads}
 	e.classify(err)
 	return e
 }
@@ -80,15 +80,24 @@ func (e *UnreachableError) classify(err error) {
 	var dns *net.DNSError
 	var cert *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
+	var op *net.OpError
 	switch {
 	case errors.As(err, &dns) && dns.IsNotFound:
 		e.Why, e.permanent = fmt.Sprintf("the name %q does not exist (DNS)", dns.Name), true
 	case errors.As(err, &dns):
 		e.Why = fmt.Sprintf("the name %q can't be looked up (DNS)", dns.Name)
 	case errors.As(err, &cert):
-		e.Why, e.Sent, e.permanent = certificate(cert.Err), false, true
+		e.Why, e.permanent = certificate(cert.Err), true
+	case errors.Is(err, http.ErrSchemeMismatch):
+		e.Why, e.permanent = "this port speaks plain http, not https; is the address http:// or another port?", true
 	case errors.As(err, &record):
-		e.Why, e.Sent, e.permanent = "it doesn't speak TLS there (is it http:// and not https://?)", false, true
+		e.Why, e.permanent = "this port doesn't speak TLS; is the address http:// or another port?", true
+	case errors.As(err, &op) && strings.HasPrefix(op.Err.Error(), "tls: "): // an alert, for which crypto/tls has no type
+		e.Why, e.permanent = "the TLS handshake failed: "+strings.TrimPrefix(op.Err.Error(), "tls: "), true
+	case strings.Contains(err.Error(), `malformed HTTP response "\x15\x03`):
+		e.Why, e.permanent = "this port speaks TLS; is the address https://?", true
+	case strings.Contains(err.Error(), "malformed HTTP"):
+		e.Why, e.permanent = "this port doesn't speak http; is it the right one?", true
 	case errors.Is(err, syscall.ECONNREFUSED):
 		e.Why = "the connection was refused, so nothing listens there"
 	case isTimeout(err) && e.Sent:

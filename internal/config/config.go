@@ -47,17 +47,6 @@ type TLS struct {
 // Enabled reports whether the API is served over TLS.
 func (t TLS) Enabled() bool { return t.CertFile != "" }
 
-// Store says where events and the audit trail are kept.
-type Store struct {
-	Driver string `yaml:"driver"` // sqlite
-	SQLite SQLite `yaml:"sqlite"`
-}
-
-// SQLite configures the embedded store.
-type SQLite struct {
-	Path string `yaml:"path"`
-}
-
 // Auth says who can call.
 type Auth struct {
 	Tokens []authn.Token `yaml:"tokens"`
@@ -116,7 +105,7 @@ type Log struct {
 func Default() Config {
 	return Config{
 		Listen: "127.0.0.1:8080",
-		Store:  Store{Driver: "sqlite", SQLite: SQLite{Path: "breakglass.db"}},
+		Store:  Store{Driver: DriverSQLite, SQLite: SQLite{Path: "breakglass.db"}},
 		STS:    STS{Issuer: "aws"},
 		Log:    Log{Level: "info", Format: "json"},
 	}

@@ -3,11 +3,15 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"breakglass/internal/yamlfile"
 )
 
 const good = `listen: 127.0.0.1:8080
@@ -101,6 +105,38 @@ func TestTheExamplesAreAccepted(t *testing.T) {
 	}
 }
 
+// The example is for the systemd unit, under which nothing but the state
+// directory can be written to.
+func TestTheExampleWritesWhereTheUnitLetsIt(t *testing.T) {
+	unit, err := os.ReadFile("../../deploy/systemd/breakglassd.service")
+	require.NoError(t, err)
+	found := regexp.MustCompile(`(?m)^StateDirectory=(.*)$`).FindSubmatch(unit)
+	require.Len(t, found, 2)
+	state := "/var/lib/" + string(found[1])
+	c, err := Load("../../examples/config.yaml")
+	require.NoError(t, err)
+	assert.Equal(t, state, filepath.Dir(c.Store.SQLite.Path))
+	assert.Equal(t, state, filepath.Dir(c.Audit.File))
+
+	text, err := os.ReadFile("../../examples/config.yaml")
+	require.NoError(t, err)
+	key := regexp.MustCompile(`key_file: /run/credentials/breakglassd\.service/(\S+)`).FindSubmatch(text)
+	require.Len(t, key, 2)
+	assert.Regexp(t, `(?m)^LoadCredential=-?`+regexp.QuoteMeta(string(key[1]))+`:`, string(unit))
+}
+
+// The lines about TLS are a comment: they have to be right all the same.
+func TestTheCommentsOfTheExampleAreConfiguration(t *testing.T) {
+	text, err := os.ReadFile("../../examples/config.yaml")
+	require.NoError(t, err)
+	commented := regexp.MustCompile(`(?m)^# ((?:tls|admin_listen):.*|  cert_file:.*|  key_file:.*|  # .*)$`)
+	require.Len(t, commented.FindAllString(string(text), -1), 5)
+	c, err := Parse("/etc/breakglass/config.yaml", commented.ReplaceAll(text, []byte("$1")))
+	require.NoError(t, err)
+	assert.Equal(t, "/etc/breakglass/tls.crt", c.TLS.CertFile)
+	assert.Equal(t, "/run/credentials/breakglassd.service/tls.key", c.TLS.KeyFile)
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(good)
 	for _, path := range []string{"../../examples/config.yaml", "../../deploy/compose/config.yaml"} {
@@ -111,6 +147,7 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := parse(text)
 		if err != nil {
+			requireLines(t, err)
 			return
 		}
 		if !Loopback(c.Listen) && !c.TLS.Enabled() && !c.InsecureHTTP {
@@ -122,10 +159,27 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// problemLine is how a problem of the file that parse reads begins.
+var problemLine = regexp.MustCompile(`^/etc/breakglass/config\.yaml:[1-9][0-9]*: .`)
+
+// requireLines checks that a refusal says of each problem where it is, on one
+// line that a terminal can show.
+func requireLines(t *testing.T, err error) {
+	t.Helper()
+	for _, line := range strings.Split(err.Error(), "\n") {
+		require.Regexp(t, problemLine, line)
+		require.Equal(t, -1, strings.IndexFunc(line, unicode.IsControl), "%q", line)
+	}
+	var problems yamlfile.Problems
+	require.ErrorAs(t, err, &problems)
+	require.Len(t, problems, 1+strings.Count(err.Error(), "\n"), "one to a line")
+}
+
 func TestAFileThatIsNoYAMLHasOneProblem(t *testing.T) {
 	for _, text := range []string{"", "listen: [", "\tlisten: x", "a: 1\n---\nb: 2\n"} {
 		_, err := parse(text)
 		require.Error(t, err)
+		requireLines(t, err)
 		assert.NotContains(t, err.Error(), "\n", text)
 	}
 }

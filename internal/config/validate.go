@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/url"
 	"regexp"
 	"slices"
 	"strconv"
@@ -102,15 +101,6 @@ func Loopback(addr string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-func (c Config) validateStore(v *validator) {
-	switch c.Store.Driver {
-	case "sqlite":
-		v.require(c.Store.SQLite.Path != "", "store.sqlite.path", "is required")
-	default:
-		v.add("store.driver", "%q is unknown: this version has sqlite", c.Store.Driver)
-	}
-}
-
 func (c Config) validateAuth(v *validator) {
 	v.require(len(c.Auth.Tokens) > 0 || c.Auth.AWS != nil, "auth.tokens", "needs at least one token: nobody could call the server")
 	for _, p := range authn.Check(c.Auth.Tokens, c.RoleMembers()) {
@@ -163,12 +153,7 @@ func (c Config) validateSTS(v *validator) {
 	switch c.STS.Issuer {
 	case "aws":
 		v.require(c.STS.Region == "" || region.MatchString(c.STS.Region), "sts.region", "%q must be an AWS Region, such as us-east-1", c.STS.Region)
-		if c.STS.Endpoint != "" {
-			u, err := url.Parse(c.STS.Endpoint)
-			v.require(err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "", "sts.endpoint", "must be a URL, such as https://sts.us-east-1.amazonaws.com")
-			v.require(err != nil || u.Scheme != "http" || c.STS.AllowHTTP || Loopback(u.Host+":0") || Loopback(u.Host), "sts.endpoint",
-				"has no TLS: the answers of STS hold secret keys. Use https, or say allow_http: true in so many words")
-		}
+		v.endpoint("sts.endpoint", c.STS.Endpoint, c.STS.AllowHTTP, "the answers of STS hold secret keys")
 	case "dev":
 		v.require(Loopback(c.Listen), "sts.issuer", "dev makes credentials that open nothing; it works on a loopback listener alone")
 	default:

@@ -3,6 +3,7 @@ package e2e
 import (
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"sync"
@@ -13,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"breakglass/internal/breakglass"
+	"breakglass/internal/testenv"
 )
 
 // crash is a server that dies again and again under load, and what is known
@@ -26,6 +28,7 @@ type crash struct {
 	trail  *trail
 	ledger *ledger
 	ready  []time.Duration // from the start of a server until it was ready
+	idle   []time.Duration // what a program took that does nothing, beside each of them
 	// strike ends the server, without warning.
 	strike func(p *process)
 }
@@ -52,6 +55,10 @@ func (c *crash) spawn(t *testing.T) *process { return c.site.spawn(t, hookEnv+"=
 
 func (c *crash) begin(t *testing.T) *process {
 	t.Helper()
+	bin := testenv.Build(t, "./cmd/breakglassd")
+	begun := time.Now()
+	require.NoError(t, exec.Command(bin, "version").Run())
+	c.idle = append(c.idle, time.Since(begun))
 	p := c.spawn(t)
 	p.listening(t)
 	c.acks.cutOff(false)
@@ -140,10 +147,22 @@ func (c *crash) finish(t *testing.T) {
 	assert.NoError(t, err)
 	c.arrived(t, p)
 	assert.Zero(t, p.terminate(t), "exit code of the last server")
+	t.Logf("%d acknowledged (%d events, %d closed, %d credentials; %d unanswered calls had taken effect), %d entries",
+		c.acks.total, len(c.acks.invoked), len(c.acks.closed), len(c.acks.keys), c.acks.replayed, len(c.trail.entries))
+	c.readyWithinASecond(t)
+}
+
+// readyWithinASecond holds nine starts out of ten against what is promised. On a
+// machine so busy that a program that does nothing takes more than a tenth of
+// that, the promise is stretched by as much.
+func (c *crash) readyWithinASecond(t *testing.T) {
+	t.Helper()
 	slices.Sort(c.ready)
-	t.Logf("%d acknowledged (%d events, %d closed, %d credentials; %d unanswered calls had taken effect), %d entries; ready after %s",
-		c.acks.total, len(c.acks.invoked), len(c.acks.closed), len(c.acks.keys), c.acks.replayed, len(c.trail.entries), percentiles(c.ready))
-	assert.Less(t, c.ready[len(c.ready)-1], patience/2, "a server was slow to get ready")
+	slices.Sort(c.idle)
+	t.Logf("ready after %s; a program that does nothing took %s", percentiles(c.ready), percentiles(c.idle))
+	allowed := max(time.Second, 10*c.idle[len(c.idle)/2])
+	assert.LessOrEqual(t, c.ready[len(c.ready)/2], allowed, "half of the servers were slow to get ready")
+	assert.LessOrEqual(t, c.ready[len(c.ready)*9/10], allowed, "servers were slow to get ready")
 }
 
 // arrived waits until every entry has reached the webhook.

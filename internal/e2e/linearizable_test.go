@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -116,48 +117,88 @@ var eventModel = porcupine.Model{
 	},
 }
 
-// recordHistory lets clients work on few keys for a while, long enough for
-// events to end by themselves, and returns what they saw.
-func recordHistory(t *testing.T, c caller, clients int, long time.Duration) []porcupine.Operation {
+// recorder lets clients work on few keys and keeps what they saw. Events on
+// staging are never closed: however fast the clients are, those end by
+// themselves.
+type recorder struct {
+	c       caller
+	mu      sync.Mutex
+	history []porcupine.Operation
+	known   map[string][]string // ids by key, the newest last
+	kinds   map[string]int      // how often each kind of operation had each outcome
+}
+
+func newRecorder(c caller) *recorder {
+	return &recorder{c: c, known: map[string][]string{}, kinds: map[string]int{}}
+}
+
+// record lets the clients work for that long, and then until enough of them,
+// asked once in a while, says so; it may take patience in all.
+func (r *recorder) record(t *testing.T, clients int, atLeast time.Duration, enough func() bool) {
 	t.Helper()
-	var mu sync.Mutex
-	var history []porcupine.Operation
-	known := map[string][]string{} // ids by key, the newest last
+	begun, piece := time.Now(), uint64(len(r.history))
+	var stop atomic.Bool
 	var wg sync.WaitGroup
-	until := time.Now().Add(long)
 	for client := range clients {
 		wg.Go(func() {
-			rnd := rand.New(rand.NewPCG(uint64(client), 1)) //nolint:gosec // which operation comes next is no secret
-			for time.Now().Before(until) {
-				who, profile := user(rnd.IntN(keys)), []string{"prod", "staging"}[rnd.IntN(2)]
-				in := opInput{kind: opInvoke, key: who + "/" + profile}
-				mu.Lock()
-				if ids := known[in.key]; len(ids) > 0 && rnd.IntN(3) > 0 {
-					if in.kind = opCheck; rnd.IntN(20) == 0 {
-						in.kind = opClose
-					}
-					in.id = ids[max(0, len(ids)-1-rnd.IntN(2))]
-				}
-				mu.Unlock()
-				in.call = time.Now().UTC()
-				out, err := perform(t, c, in, who, profile, 1+rnd.IntN(2))
-				out.done = time.Now().UTC()
-				if !assert.NoError(t, err) {
-					return
-				}
-				mu.Lock()
-				if in.kind == opInvoke && out.status == http.StatusCreated {
-					known[in.key] = append(known[in.key], out.view.ID)
-				}
-				history = append(history, porcupine.Operation{ClientId: client, Input: in, Output: out,
-					Call: in.call.UnixNano(), Return: out.done.UnixNano()})
-				mu.Unlock()
+			rnd := rand.New(rand.NewPCG(uint64(client), piece)) //nolint:gosec // which operation comes next is no secret
+			for !stop.Load() && r.one(t, client, rnd) {
 			}
 		})
 	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for time.Since(begun) < atLeast || !enough() && time.Since(begun) < patience {
+		<-tick.C
+	}
+	stop.Store(true)
 	wg.Wait()
-	return history
 }
+
+// one performs one operation; false when no answer came.
+func (r *recorder) one(t *testing.T, client int, rnd *rand.Rand) bool {
+	who, profile := user(rnd.IntN(keys)), []string{"prod", "staging"}[rnd.IntN(2)]
+	in := opInput{kind: opInvoke, key: who + "/" + profile}
+	r.mu.Lock()
+	if ids := r.known[in.key]; len(ids) > 0 && rnd.IntN(3) > 0 {
+		if in.kind = opCheck; profile == "prod" && rnd.IntN(10) == 0 {
+			in.kind = opClose
+		}
+		in.id = ids[max(0, len(ids)-1-rnd.IntN(2))]
+	}
+	r.mu.Unlock()
+	in.call = time.Now().UTC()
+	out, err := perform(t, r.c, in, who, profile, 1+rnd.IntN(2))
+	out.done = time.Now().UTC()
+	if !assert.NoError(t, err) {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if in.kind == opInvoke && out.status == http.StatusCreated {
+		r.known[in.key] = append(r.known[in.key], out.view.ID)
+	}
+	r.kinds[fmt.Sprintf("%d %d %s", in.kind, out.status, out.view.Status)]++
+	r.history = append(r.history, porcupine.Operation{ClientId: client, Input: in, Output: out,
+		Call: in.call.UnixNano(), Return: out.done.UnixNano()})
+	return true
+}
+
+// seen says whether every outcome of importance came up that often.
+func (r *recorder) seen(times int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, outcome := range outcomes {
+		if r.kinds[outcome] < times {
+			return false
+		}
+	}
+	return true
+}
+
+// outcomes are the kinds of operation, their status and the event's: all that
+// the model tells apart.
+var outcomes = []string{"0 201 active", "0 409 ", "1 200 closed", "1 409 ", "2 200 active", "2 200 closed", "2 200 expired"}
 
 func perform(t *testing.T, c caller, in opInput, who, profile string, seconds int) (opOutput, error) {
 	var a answer
@@ -222,18 +263,10 @@ func serveOver(t *testing.T, wrap func(breakglass.Store) breakglass.Store) calle
 }
 
 func TestInvokeCloseAndExpireAreLinearizable(t *testing.T) {
-	c := serveOver(t, func(s breakglass.Store) breakglass.Store { return s })
-	history := recordHistory(t, c, 8, time.Duration(rounds(6, 60))*time.Second)
-	result := porcupine.CheckOperationsTimeout(eventModel, history, 2*time.Minute)
-	assert.Equal(t, porcupine.Ok, result, "%d operations", len(history))
-	kinds := map[string]int{}
-	for _, op := range history {
-		in, out := op.Input.(opInput), op.Output.(opOutput)
-		kinds[fmt.Sprintf("%d %d %s", in.kind, out.status, out.view.Status)]++
-	}
-	for _, seen := range []string{"0 201 active", "0 409 ", "1 200 closed", "1 409 ", "2 200 active", "2 200 closed", "2 200 expired"} {
-		assert.NotZero(t, kinds[seen], "the history exercises %q: %v", seen, kinds)
-	}
+	r := newRecorder(serveOver(t, func(s breakglass.Store) breakglass.Store { return s }))
+	r.record(t, 8, time.Duration(rounds(4, 60))*time.Second, func() bool { return r.seen(20) })
+	assert.Equal(t, porcupine.Ok, porcupine.CheckOperationsTimeout(eventModel, r.history, 2*time.Minute), "%d operations", len(r.history))
+	assert.True(t, r.seen(20), "the history exercises everything: %v", r.kinds)
 }
 
 // faulty is a store with a bug planted in it.
@@ -355,9 +388,15 @@ func TestTheCheckerCatchesPlantedBugs(t *testing.T) {
 	}
 	for name, bug := range bugs {
 		t.Run(name, func(t *testing.T) {
-			c := serveOver(t, func(s breakglass.Store) breakglass.Store { bug.Store = s; return bug })
-			history := recordHistory(t, c, 8, 4*time.Second)
-			assert.Equal(t, porcupine.Illegal, porcupine.CheckOperationsTimeout(eventModel, history, time.Minute))
+			r := newRecorder(serveOver(t, func(s breakglass.Store) breakglass.Store { bug.Store = s; return bug }))
+			// Each piece ends with every call answered, and is long enough for an
+			// event to end in it; the first in which the bug shows is the last.
+			result := porcupine.Ok
+			for begun := time.Now(); result != porcupine.Illegal && time.Since(begun) < 2*patience; {
+				r.record(t, 8, 1500*time.Millisecond, func() bool { return true })
+				result = porcupine.CheckOperationsTimeout(eventModel, r.history, patience)
+			}
+			assert.Equal(t, porcupine.Illegal, result, "%d operations: %v", len(r.history), r.kinds)
 		})
 	}
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"breakglass/internal/testenv"
 )
 
 // run runs a program that must succeed.
@@ -20,17 +23,15 @@ func run(t testing.TB, name string, args ...string) {
 	require.NoError(t, err, "%s %v: %s", name, args, out)
 }
 
-// mount mounts a file system of its own for the test, or skips it: only root
-// on Linux may do that, and not in every container.
+// mount mounts a file system of its own for the test, which only root on Linux
+// may do, and not in every container; else it ends the test as testenv.Require
+// does.
 func mount(t testing.TB, args ...string) (dir string) {
 	t.Helper()
-	if runtime.GOOS != "linux" || os.Geteuid() != 0 {
-		t.Skip("needs root on Linux: it mounts a file system")
-	}
+	testenv.Require(t, runtime.GOOS == "linux" && os.Geteuid() == 0, "needs root on Linux: it mounts a file system")
 	dir = t.TempDir()
-	if out, err := exec.Command("mount", append(args, dir)...).CombinedOutput(); err != nil {
-		t.Skipf("needs to mount a file system: %v: %s", err, out)
-	}
+	out, err := exec.Command("mount", append(args, dir)...).CombinedOutput()
+	testenv.Require(t, err == nil, fmt.Sprintf("needs to mount a file system: %v: %s", err, out))
 	t.Cleanup(func() { _ = exec.Command("umount", "-l", dir).Run() })
 	return dir
 }
@@ -48,9 +49,8 @@ func newExt4(t testing.TB, size int64) (dir, image string) {
 	f, err := os.Create(image)
 	require.NoError(t, err)
 	require.NoError(t, errors.Join(f.Truncate(size), f.Close()))
-	if out, err := exec.Command("mkfs.ext4", "-q", "-F", image).CombinedOutput(); err != nil {
-		t.Skipf("needs mkfs.ext4: %v: %s", err, out)
-	}
+	out, err := exec.Command("mkfs.ext4", "-q", "-F", image).CombinedOutput()
+	testenv.Require(t, err == nil, fmt.Sprintf("needs mkfs.ext4: %v: %s", err, out))
 	return mount(t, "-o", "loop", image), image
 }
 

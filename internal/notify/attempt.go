@@ -11,6 +11,10 @@ import (
 // attempt makes one attempt, records what became of it and reports to the lane.
 func (l *lane) attempt(d breakglass.Delivery) {
 	start := l.d.Now()
+	if !l.claim(d, start) {
+		l.finished <- result{seq: d.Entry.Seq, at: start, cut: true}
+		return
+	}
 	failure := l.send(d)
 	now := l.d.Now()
 	r := result{seq: d.Entry.Seq, at: now, failure: failure}
@@ -25,6 +29,18 @@ func (l *lane) attempt(d breakglass.Delivery) {
 	l.observe(d, o, failure, now.Sub(start), now)
 	l.settle(d, o)
 	l.finished <- r
+}
+
+// claimMargin is how much longer than an attempt a claim lasts, so that the
+// outcome is recorded before another server takes the delivery for abandoned.
+const claimMargin = 15 * time.Second
+
+// claim takes the delivery for this attempt; false when another server has it,
+// or when Stop came first. Like settle it outlasts a store that can't write.
+func (l *lane) claim(d breakglass.Delivery, now time.Time) bool {
+	return l.persist("can't claim a notification; trying again", d, func(ctx context.Context) error {
+		return l.d.Queue.ClaimDelivery(ctx, d, now, now.Add(l.d.Timeout+claimMargin))
+	}) == nil
 }
 
 func (l *lane) send(d breakglass.Delivery) *Failure {
@@ -78,22 +94,32 @@ func (l *lane) observe(d breakglass.Delivery, o breakglass.DeliveryOutcome, f *F
 // the store can't write, the slot stays taken, so that a full disk doesn't make
 // the same notification go out again and again.
 func (l *lane) settle(d breakglass.Delivery, o breakglass.DeliveryOutcome) {
+	_ = l.persist("can't record what became of a notification; trying again", d, func(ctx context.Context) error {
+		return l.record(ctx, d, o)
+	}) // Stop came first: the attempt is repeated after the next start
+}
+
+// persist repeats a change of the queue until the store has made it, has said
+// that there is nothing to change (ErrNotFound), or Stop has run out of patience.
+func (l *lane) persist(complaint string, d breakglass.Delivery, change func(ctx context.Context) error) error {
 	wait := backoff{min: 100 * time.Millisecond, max: 5 * time.Second}
 	for {
-		err := l.record(l.d.sending, d, o)
-		if err == nil || l.d.sending.Err() != nil {
-			return
+		err := change(l.d.sending)
+		if err == nil || errors.Is(err, breakglass.ErrNotFound) {
+			return err
+		}
+		if l.d.sending.Err() != nil {
+			return err
 		}
 		if wait.first() {
-			l.d.Log.Error("can't record what became of a notification; trying again",
-				"sink", l.sink.name, "entry_seq", d.Entry.Seq, "error", err)
+			l.d.Log.Error(complaint, "sink", l.sink.name, "entry_seq", d.Entry.Seq, "error", err)
 		}
 		wait.sleep(l.d.sending)
 	}
 }
 
 func (l *lane) record(ctx context.Context, d breakglass.Delivery, o breakglass.DeliveryOutcome) error {
-	err := l.d.Queue.SettleDelivery(ctx, d.Entry.Seq, l.sink.name, o)
+	err := l.d.Queue.SettleDelivery(ctx, d, o)
 	if errors.Is(err, breakglass.ErrNotFound) {
 		return nil
 	}

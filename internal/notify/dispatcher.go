@@ -23,9 +23,15 @@ type Queue interface {
 	// them; and the earliest NextAttempt after now of the others, zero when
 	// there is none.
 	DueDeliveries(ctx context.Context, sink string, now time.Time, limit int) (due []breakglass.Delivery, next time.Time, err error)
-	// SettleDelivery records what became of an attempt. A delivery that is
-	// already gone is not an error, or breakglass.ErrNotFound.
-	SettleDelivery(ctx context.Context, seq int64, sink string, o breakglass.DeliveryOutcome) error
+	// ClaimDelivery takes a delivery, as DueDeliveries has returned it, for one
+	// attempt: until the given instant DueDeliveries returns it to nobody, also
+	// not to other servers. breakglass.ErrNotFound means that somebody else has
+	// claimed it, or that it is settled.
+	ClaimDelivery(ctx context.Context, d breakglass.Delivery, now, until time.Time) error
+	// SettleDelivery records what became of an attempt at a delivery as
+	// DueDeliveries has returned it. A delivery that is already gone is not an
+	// error, or breakglass.ErrNotFound.
+	SettleDelivery(ctx context.Context, d breakglass.Delivery, o breakglass.DeliveryOutcome) error
 	// DeliveryCounts counts deliveries by sink, also of sinks that are no
 	// longer configured.
 	DeliveryCounts(ctx context.Context) (map[string]breakglass.DeliveryCount, error)

@@ -21,7 +21,7 @@ func TestPromise10SlowOrDeadTargetDelaysNobodyAndLosesNothing(t *testing.T) {
 	var broken, throttled atomic.Int32
 	targets := map[string]*hook{
 		"fine":    newHook(t, ok),
-		"hanging": newHook(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }),
+		"hanging": newSilentHook(t),
 		"broken": newHook(t, func(w http.ResponseWriter, _ *http.Request) {
 			if broken.Add(1) <= 2*entries { // until somebody repairs it
 				w.WriteHeader(http.StatusInternalServerError)
@@ -52,7 +52,8 @@ func TestPromise10SlowOrDeadTargetDelaysNobodyAndLosesNothing(t *testing.T) {
 	for range 9 {
 		schedule = append(schedule, 20*time.Millisecond)
 	}
-	d := start(t, Options{Queue: q, Journal: q, Set: set, Schedule: schedule, Observer: count})
+	// However slow the machine, no attempt times out while the others are served.
+	d := start(t, Options{Queue: q, Journal: q, Set: set, Schedule: schedule, Observer: count, Timeout: time.Hour})
 	began := time.Now()
 	for range entries {
 		q.add(time.Now(), breakglass.EntryInvoked, set.Names()...)
@@ -67,7 +68,7 @@ func TestPromise10SlowOrDeadTargetDelaysNobodyAndLosesNothing(t *testing.T) {
 		return len(ids)
 	}
 	require.Eventually(t, func() bool { return took("fine") == entries }, time.Minute, 5*time.Millisecond)
-	require.Less(t, count.oldest(), defaultTimeout, "the hanging ones haven't even timed out")
+	require.Less(t, count.oldest(), time.Minute, "the hanging ones haven't even timed out")
 	left := func(name string) (pending, dead int64) {
 		c, err := q.DeliveryCounts(t.Context())
 		require.NoError(t, err)

@@ -27,6 +27,7 @@ type memory struct {
 	reads    int
 	failRead error
 	failSave error
+	taken    map[int64]bool // seqs that another server claims first
 }
 
 func newMemory() *memory { return &memory{grown: make(chan struct{})} }
@@ -90,7 +91,18 @@ func (m *memory) DueDeliveries(ctx context.Context, sink string, now time.Time, 
 	return due[:min(limit, len(due))], next, nil
 }
 
-func (m *memory) SettleDelivery(ctx context.Context, seq int64, sink string, o breakglass.DeliveryOutcome) error {
+func (m *memory) ClaimDelivery(ctx context.Context, d breakglass.Delivery, _, _ time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.taken[d.Entry.Seq] {
+		m.pending = slices.DeleteFunc(m.pending, func(p breakglass.Delivery) bool { return p.Entry.Seq == d.Entry.Seq })
+		return breakglass.ErrNotFound
+	}
+	return ctx.Err()
+}
+
+func (m *memory) SettleDelivery(ctx context.Context, settled breakglass.Delivery, o breakglass.DeliveryOutcome) error {
+	seq, sink := settled.Entry.Seq, settled.Sink
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err := errors.Join(ctx.Err(), m.failSave); err != nil {

@@ -62,6 +62,17 @@ func newHookWith(t *testing.T, answer http.HandlerFunc, connState func(net.Conn,
 	return h
 }
 
+// newSilentHook is a target that never answers, not even when the caller hangs
+// up: a handler that returns then answers 200, and under TLS that can still
+// arrive between the caller's farewell and the end of the connection.
+func newSilentHook(t *testing.T) *hook {
+	t.Helper()
+	over := make(chan struct{})
+	h := newHook(t, func(http.ResponseWriter, *http.Request) { <-over })
+	t.Cleanup(func() { close(over) }) // before the server closes: that waits for its handlers
+	return h
+}
+
 func (h *hook) seen() []received {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -240,8 +251,7 @@ func TestADeadTargetFailsWithItsReason(t *testing.T) {
 }
 
 func TestASlowTargetIsCutOffByTheTimeout(t *testing.T) {
-	h := newHook(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
-	f := failureOf(t, notifyOnce(t, h.sink(t), 100*time.Millisecond))
+	f := failureOf(t, notifyOnce(t, newSilentHook(t).sink(t), 100*time.Millisecond))
 	require.Equal(t, Retry, f.Verdict)
 	require.Contains(t, f.Message, "timed out")
 }

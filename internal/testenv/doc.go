@@ -3,6 +3,7 @@
 //
 // The Python tools live in .cache/venv of the checkout (`make venv`), or where
 // the environment variable BREAKGLASS_VENV points. A test that needs a tool that
-// is missing skips and says so; with BREAKGLASS_REQUIRE_EMULATORS=1 it
-// fails instead, so that a CI run can't pass by skipping.
+// is missing, or a file system that it may not mount, skips and says so; with
+// BREAKGLASS_REQUIRE_EMULATORS=1 it fails instead, so that a CI run can't pass by
+// skipping.
 package testenv

@@ -42,9 +42,9 @@ func Require(t testing.TB, ok bool, reason string) {
 		return
 	}
 	if os.Getenv(envRequire) == "1" {
-		t.Fatalf("%s (run `make venv`; %s=1 makes this a failure)", reason, envRequire)
+		t.Fatalf("%s (%s=1 makes this a failure)", reason, envRequire)
 	}
-	t.Skipf("%s (run `make venv` to have this test run)", reason)
+	t.Skip(reason)
 }
 
 // Python returns the path of the interpreter that has the tools of
@@ -52,7 +52,7 @@ func Require(t testing.TB, ok bool, reason string) {
 func Python(t testing.TB) string {
 	t.Helper()
 	path, problem := tool(Root(t), "python")
-	Require(t, problem == "", problem)
+	requireTool(t, problem)
 	return path
 }
 
@@ -60,7 +60,7 @@ func Python(t testing.TB) string {
 func AWSCLI(t testing.TB) string {
 	t.Helper()
 	path, problem := tool(Root(t), "aws")
-	Require(t, problem == "", problem)
+	requireTool(t, problem)
 	return path
 }
 
@@ -69,8 +69,13 @@ func AWSCLI(t testing.TB) string {
 func Tool(t testing.TB, name string) string {
 	t.Helper()
 	path, problem := tool(Root(t), name)
-	Require(t, problem == "", problem)
+	requireTool(t, problem)
 	return path
+}
+
+func requireTool(t testing.TB, problem string) {
+	t.Helper()
+	Require(t, problem == "", problem+" (run `make venv` to have this test run)")
 }
 
 // tool returns the path of a program of the Python environment, or what is

@@ -26,6 +26,7 @@ type Settings struct {
 	ConfigFile string
 	LoginFile  string
 	CacheDir   string
+	StateDir   string // what must not be lost with the cache
 }
 
 // The formats of output.
@@ -80,6 +81,7 @@ func (s *Settings) paths(getenv func(string) string) (explicit bool, err error) 
 		return filepath.Join(home, fallback, "bgctl")
 	}
 	s.CacheDir = dir("XDG_CACHE_HOME", ".cache")
+	s.StateDir = dir("XDG_STATE_HOME", filepath.Join(".local", "state"))
 	s.ConfigFile = getenv("BGCTL_CONFIG")
 	explicit = s.ConfigFile != ""
 	if !explicit {

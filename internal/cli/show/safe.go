@@ -9,6 +9,8 @@ import (
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"breakglass/internal/breakglass"
 )
 
 const (
@@ -19,8 +21,8 @@ const (
 // Safe returns s with everything made visible that could steer a terminal or
 // make a text read as another one: control characters and with them escape
 // sequences, line breaks, bidirectional overrides (Unicode UAX #9), invisible
-// format characters, private-use and unassigned code points, bytes that aren't
-// UTF-8. Joiners stay: emoji and many scripts need them. Kinds of space become
+// format characters and fillers, private-use and unassigned code points, bytes
+// that aren't UTF-8. Joiners stay: emoji and many scripts need them. Kinds of space become
 // a plain space.
 //
 // All text that came from outside goes through here on its way to a terminal.
@@ -65,7 +67,7 @@ func isPlain(s string) bool {
 
 // isHarmless says that a character may go to a terminal as it is.
 func isHarmless(r rune) bool {
-	return unicode.IsPrint(r) || r == zeroWidthJoiner || r == zeroWidthNonJoiner
+	return (unicode.IsPrint(r) || r == zeroWidthJoiner || r == zeroWidthNonJoiner) && !breakglass.IsInvisible(r)
 }
 
 // Lines is Safe for text that may have several lines: line breaks stay.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"breakglass/internal/breakglass"
 )
 
 func TestSafeMakesWhatSteersATerminalVisible(t *testing.T) {
@@ -30,6 +32,9 @@ func TestSafeMakesWhatSteersATerminalVisible(t *testing.T) {
 		"bad \xff utf8":            `bad \xff utf8`,
 		"\x00\x7f":                 `\x00\x7f`,
 		"e\u0301":                  "e\u0301",
+		"a\u115fb\u3164c\u2800d":   `a\u115fb\u3164c\u2800d`, // fillers, printable to Unicode
+		"a\u034fb\U000e0101c":      `a\u034fb\U000e0101c`,    // marks that show nothing
+		"❤\ufe0f":                  "❤\ufe0f",
 		"replacement \ufffd stays": "replacement \ufffd stays",
 	} {
 		assert.Equal(t, want, Safe(in))
@@ -39,7 +44,7 @@ func TestSafeMakesWhatSteersATerminalVisible(t *testing.T) {
 
 func hostile(s string) bool {
 	return strings.ContainsFunc(s, func(r rune) bool {
-		return unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp, unicode.Co)
+		return unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp, unicode.Co) || breakglass.IsInvisible(r)
 	})
 }
 
@@ -121,6 +126,20 @@ func TestATableFitsTheTerminal(t *testing.T) {
 	}
 	assert.Contains(t, Table(Palette{}, 60, head, rows), "0123456789abcdef  ", "ids are shown whole")
 	assert.NotContains(t, Table(Palette{}, 0, head, rows), "…", "nothing is cut where there is no terminal")
+}
+
+func TestColumnsWithoutRoomGoToAFurtherLine(t *testing.T) {
+	head := []Column{{Title: "ID"}, {Title: "WHO", Shrink: true}, {Title: "STATE"}, {Title: "WHY", Shrink: true}}
+	rows := [][]Cell{{{"0123456789abcdef", Plain}, {"alice@example.com", Plain}, {"active, 1h left", Good}, {"Primary DB is down", Plain}}}
+	assert.Equal(t, "ID                WHO           STATE\n  WHY\n"+
+		"0123456789abcdef  alice@examp…  active, 1h left\n  Primary DB is down\n", Table(Palette{}, 47, head, rows))
+	assert.Equal(t, "0123456789abcdef  alice@examp…  active, 1h left\n  Primary DB is down\n", Rows(Palette{}, 47, head, rows))
+	assert.Equal(t, 2, strings.Count(Table(Palette{}, 60, head, rows), "\n"), "one line each where there is room")
+}
+
+func TestHintsWrapAtWordsAndCommandsStayWhole(t *testing.T) {
+	assert.Equal(t, "If credentials were\nhanded out\n  bgctl exec prod -- COMMAND that is long",
+		WrapLines("If credentials were handed out\n  bgctl exec prod -- COMMAND that is long", 20))
 }
 
 func TestColourIsOnlyOnRequestAndNeverMovesColumns(t *testing.T) {

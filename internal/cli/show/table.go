@@ -27,9 +27,19 @@ type Cell struct {
 }
 
 // Table lays out rows below a header. columns is the width of the terminal; 0
-// means that there is none, and nothing is cut.
+// means that there is none, and nothing is cut. Columns that a terminal has no
+// room for go to a further line of each row, indented.
 func Table(p Palette, columns int, head []Column, rows [][]Cell) string {
-	safe := make([][]Cell, len(rows))
+	return table(p, columns, head, rows, true)
+}
+
+// Rows is Table without the header, for what continues a table.
+func Rows(p Palette, columns int, head []Column, rows [][]Cell) string {
+	return table(p, columns, head, rows, false)
+}
+
+func table(p Palette, columns int, head []Column, rows [][]Cell, header bool) string {
+	safe := make([][]Cell, len(rows), len(rows)+1)
 	widths := make([]int, len(head))
 	for i, c := range head {
 		widths[i] = max(Width(c.Title), c.Least)
@@ -41,22 +51,68 @@ func Table(p Palette, columns int, head []Column, rows [][]Cell) string {
 			widths[i] = max(widths[i], Width(safe[r][i].Text))
 		}
 	}
-	if columns > 0 {
-		fit(widths, head, columns)
+	if header {
+		titles := make([]Cell, len(head))
+		for i, c := range head {
+			titles[i] = Cell{c.Title, Bold}
+		}
+		safe = append([][]Cell{titles}, safe...)
 	}
+	spans := layOut(widths, head, columns)
 	var b strings.Builder
-	titles := make([]Cell, len(head))
-	for i, c := range head {
-		titles[i] = Cell{c.Title, Bold}
-	}
-	for _, row := range append([][]Cell{titles}, safe...) {
-		writeRow(&b, p, row, widths, columns)
+	for _, row := range safe {
+		for _, s := range spans {
+			room := columns
+			if s.indent != "" {
+				room = max(columns-len(s.indent), 1)
+			}
+			b.WriteString(s.indent)
+			writeRow(&b, p, row[s.from:s.to], widths[s.from:s.to], room)
+		}
 	}
 	return b.String()
 }
 
+// span is the part of a row that takes one line.
+type span struct {
+	from, to int
+	indent   string
+}
+
+// layOut shares the columns out among lines and makes them fit there.
+func layOut(widths []int, head []Column, columns int) (spans []span) {
+	if columns <= 0 {
+		return []span{{to: len(head)}}
+	}
+	for from := 0; from < len(head); {
+		s := span{from: from, to: from + 1}
+		if from > 0 {
+			s.indent = gap
+		}
+		room := columns - len(s.indent)
+		for s.to < len(head) && least(widths[from:s.to+1], head[from:s.to+1]) <= room {
+			s.to++
+		}
+		fit(widths[from:s.to], head[from:s.to], room)
+		spans, from = append(spans, s), s.to
+	}
+	return spans
+}
+
+// least is the least width of these columns on one line.
+func least(widths []int, head []Column) int {
+	narrow := make([]int, len(widths))
+	for i, w := range widths {
+		narrow[i] = w
+		if head[i].Shrink {
+			narrow[i] = min(w, MinWidth)
+		}
+	}
+	return total(narrow)
+}
+
 // fit takes columns away from the widest column that may shrink, until the
-// table fits or nothing can shrink further.
+// line fits or nothing can shrink further.
 func fit(widths []int, head []Column, columns int) {
 	for over := total(widths) - columns; over > 0; over-- {
 		widest := -1
@@ -80,8 +136,8 @@ func total(widths []int) int {
 	return sum
 }
 
-// writeRow writes one line. Where even the narrowest columns are too wide for
-// the terminal, the line is cut at its edge.
+// writeRow writes one line. Where even a single column is too wide for the
+// terminal, the line is cut at its edge.
 func writeRow(b *strings.Builder, p Palette, row []Cell, widths []int, columns int) {
 	left := columns
 	for i, c := range row {

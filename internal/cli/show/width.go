@@ -95,6 +95,20 @@ func pad(s string, columns int) string {
 	return s + strings.Repeat(" ", max(0, columns-Width(s)))
 }
 
+// WrapLines wraps each line on its own. Indented lines stay whole: they are
+// commands to copy.
+func WrapLines(s string, columns int) string {
+	var out []string
+	for line := range strings.SplitSeq(s, "\n") {
+		if line == "" || line[0] == ' ' || Width(line) <= columns {
+			out = append(out, line)
+			continue
+		}
+		out = append(out, Wrap(line, columns)...)
+	}
+	return strings.Join(out, "\n")
+}
+
 // Wrap breaks a text at spaces into lines of at most columns. s must be Safe.
 func Wrap(s string, columns int) []string {
 	var lines []string

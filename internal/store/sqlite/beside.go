@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"breakglass/internal/breakglass"
 )
@@ -14,6 +15,11 @@ type Beside struct{ s *Store }
 
 // OpenBeside opens the database at path for reading; it must exist.
 func OpenBeside(ctx context.Context, path string) (*Beside, error) {
+	// A URI can't name a file by a relative path.
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err)
+	}
 	if _, err := os.Stat(path); err != nil {
 		return nil, fmt.Errorf("open the database: %w", err)
 	}

@@ -33,6 +33,12 @@ func (s *Store) ActiveByExpiry(ctx context.Context, limit int) ([]breakglass.Eve
 	return s.events(ctx, sqlByExpiry, limit)
 }
 
+// ClaimExpiry implements breakglass.Store. The lock on the file makes this
+// process the only one that could.
+func (s *Store) ClaimExpiry(context.Context, breakglass.Event, time.Time, time.Time) error {
+	return nil
+}
+
 // Events implements breakglass.Store.
 func (s *Store) Events(ctx context.Context, q breakglass.EventQuery) ([]breakglass.Event, error) {
 	if q.Limit < 1 {

@@ -61,13 +61,19 @@ func (s *Store) due(ctx context.Context, sink string, now time.Time, limit int) 
 	return due, next, rows.Err()
 }
 
+// ClaimDelivery has nothing to do: the lock on the file makes this process the
+// only one that sends.
+func (s *Store) ClaimDelivery(context.Context, breakglass.Delivery, time.Time, time.Time) error {
+	return nil
+}
+
 // SettleDelivery records the outcome of an attempt. A delivery that isn't there
 // any more was settled before: then there is nothing to do when it was
 // delivered, and breakglass.ErrNotFound otherwise.
-func (s *Store) SettleDelivery(ctx context.Context, seq int64, sink string, o breakglass.DeliveryOutcome) error {
+func (s *Store) SettleDelivery(ctx context.Context, d breakglass.Delivery, o breakglass.DeliveryOutcome) error {
 	missing := false
 	err := s.apply(ctx, func(c *conn) error {
-		n, err := settle(c, seq, sink, o)
+		n, err := settle(c, d.Entry.Seq, d.Sink, o)
 		missing = n == 0
 		return err
 	})

@@ -2,21 +2,24 @@ package sqlite
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"breakglass/internal/testenv"
 )
 
-// smallDisk mounts a file system of its own, which only root may.
+// smallDisk mounts a file system of its own, which only root may. What needs no
+// disk of its own is in fault_test.go.
 func smallDisk(t *testing.T, options string) string {
 	t.Helper()
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, options); err != nil {
-		t.Skipf("needs root on Linux to mount a small disk: %v", err)
-	}
+	err := syscall.Mount("tmpfs", dir, "tmpfs", 0, options)
+	testenv.Require(t, err == nil, fmt.Sprintf("needs root on Linux to mount a small disk: %v", err))
 	t.Cleanup(func() { require.NoError(t, syscall.Unmount(dir, syscall.MNT_DETACH)) })
 	return dir
 }

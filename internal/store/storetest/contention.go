@@ -9,20 +9,24 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"breakglass/internal/breakglass"
+	"breakglass/internal/ratelimit"
 )
 
 const contenders = 100
 
 var errRefused = errors.New("refused")
 
-// limits are the checks of one invocation; zero means unchecked.
-type limits struct {
-	perUser, perProfile int
-	cooldown            time.Duration
+// limit is the service's own arithmetic over one rule.
+func limit(t *testing.T, rule string) breakglass.RateLimiter {
+	t.Helper()
+	p, err := ratelimit.Parse("ratelimit.yaml", []byte("version: \"1\"\nrules:\n  - {name: the-rule, "+rule+"}\n"))
+	require.NoError(t, err)
+	return p
 }
 
-// invoke checks and writes the way the service does, with the tx alone.
-func invoke(t *testing.T, s Store, ev breakglass.Event, l limits) error {
+// invoke checks and writes the way the service does, with the tx alone and the
+// limits of the real policy.
+func invoke(t *testing.T, s Store, ev breakglass.Event, l breakglass.RateLimiter) error {
 	now := ev.CreatedAt
 	return s.Update(t.Context(), pairKeys(ev), func(tx breakglass.Tx) error {
 		active, err := tx.FindActiveByInvokerAndProfile(ev.Invoker, ev.Profile)
@@ -39,48 +43,20 @@ func invoke(t *testing.T, s Store, ev breakglass.Event, l limits) error {
 				return err
 			}
 		}
-		if err := l.check(tx, ev); err != nil {
+		d, err := l.CheckRateLimit(tx, ev.Invoker, ev.Profile, now)
+		if err != nil {
 			return err
+		}
+		if !d.Permit {
+			return fmt.Errorf("%s: %w", d.Limit, errRefused)
 		}
 		return errors.Join(tx.PutEvent(ev), tx.Append(newEntry(breakglass.EntryInvoked, ev, now), &ev, []string{"secops"}))
 	})
 }
 
-func (l limits) check(h breakglass.History, ev breakglass.Event) error {
-	since := ev.CreatedAt.Add(-24 * time.Hour)
-	if l.cooldown > 0 {
-		last, err := h.GetLastByInvokerAndProfile(ev.Invoker, ev.Profile)
-		if err != nil {
-			return err
-		}
-		if last != nil && ev.CreatedAt.Sub(last.CreatedAt) < l.cooldown {
-			return fmt.Errorf("cooldown: %w", errRefused)
-		}
-	}
-	if l.perUser > 0 {
-		tally, err := h.CountByInvokerSince(ev.Invoker, since, l.perUser)
-		if err != nil {
-			return err
-		}
-		if tally.Count >= l.perUser {
-			return fmt.Errorf("user quota: %w", errRefused)
-		}
-	}
-	if l.perProfile > 0 {
-		tally, err := h.CountByProfileSince(ev.Profile, since, l.perProfile)
-		if err != nil {
-			return err
-		}
-		if tally.Count >= l.perProfile {
-			return fmt.Errorf("profile quota: %w", errRefused)
-		}
-	}
-	return nil
-}
-
 // contend lets all contenders invoke at once and requires that exactly granted
 // of them get through, with one entry and one delivery each.
-func contend(t *testing.T, e Engine, stores []Store, granted int, l limits, event func(i int) breakglass.Event) {
+func contend(t *testing.T, e Engine, stores []Store, granted int, l breakglass.RateLimiter, event func(i int) breakglass.Event) {
 	t.Helper()
 	got := 0
 	for _, err := range inParallel(contenders, func(i int) error { return invoke(t, stores[i%len(stores)], event(i), l) }) {
@@ -114,7 +90,7 @@ func testStacking(t *testing.T, e Engine) {
 	// A lapsed event is in the way: exactly one of the contenders expires it.
 	lapsed := newEvent("alice", "prod", at(-2*time.Hour))
 	put(t, e, lapsed)
-	contend(t, e, []Store{e}, 1, limits{}, func(int) breakglass.Event { return newEvent("alice", "prod", at(0)) })
+	contend(t, e, []Store{e}, 1, ratelimit.None{}, func(int) breakglass.Event { return newEvent("alice", "prod", at(0)) })
 	require.Len(t, feed(t, e, breakglass.EntryQuery{Limit: 10, Event: breakglass.EntryExpired}), 1)
 	got, err := e.Event(t.Context(), lapsed.ID)
 	require.NoError(t, err)
@@ -123,14 +99,14 @@ func testStacking(t *testing.T, e Engine) {
 
 func testUserQuota(t *testing.T, e Engine) {
 	put(t, e, closedEvent("alice", "old", at(-23*time.Hour)), closedEvent("alice", "old", at(-24*time.Hour))) // one of two in the window
-	contend(t, e, []Store{e}, 6, limits{perUser: 7}, func(i int) breakglass.Event {
+	contend(t, e, []Store{e}, 6, limit(t, "max_per_user: 7, quota_window: 24h"), func(i int) breakglass.Event {
 		return newEvent("alice", fmt.Sprintf("profile-%d", i), at(0))
 	})
 }
 
 func testProfileQuota(t *testing.T, e Engine) {
 	put(t, e, closedEvent("bob", "prod", at(-time.Hour)))
-	contend(t, e, []Store{e}, 9, limits{perProfile: 10}, func(i int) breakglass.Event {
+	contend(t, e, []Store{e}, 9, limit(t, "max_per_profile: 10, quota_window: 24h"), func(i int) breakglass.Event {
 		return newEvent(fmt.Sprintf("user-%d", i), "prod", at(0))
 	})
 }
@@ -139,7 +115,7 @@ func testProfileQuota(t *testing.T, e Engine) {
 // the way: each of ten users gets one, inside it none gets a second.
 func testCooldown(t *testing.T, e Engine) {
 	const users = 10
-	l := limits{cooldown: 30 * time.Minute}
+	l := limit(t, "cooldown: 30m")
 	granted := make([]bool, contenders)
 	for _, err := range inParallel(contenders, func(i int) error {
 		ev := closedEvent(fmt.Sprintf("user-%d", i%users), "prod", at(time.Duration(i)*time.Microsecond))
@@ -170,7 +146,7 @@ func testReplicas(t *testing.T, e Engine) {
 		t.Skip("this engine allows one handle on its data, not several")
 	}
 	stores := []Store{e, e.Replica(t)}
-	contend(t, e, stores, 3, limits{perUser: 3}, func(i int) breakglass.Event {
+	contend(t, e, stores, 3, limit(t, "max_per_user: 3, quota_window: 24h"), func(i int) breakglass.Event {
 		return newEvent("alice", fmt.Sprintf("profile-%d", i%50), at(0))
 	})
 	require.Equal(t, mustHead(t, stores[0]), mustHead(t, stores[1]))

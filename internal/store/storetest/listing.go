@@ -206,6 +206,22 @@ func testBoundary(t *testing.T, e Engine) {
 	}
 }
 
+// testClaimExpiry: one server at a time records an expiry; when it dies over it
+// another one takes over.
+func testClaimExpiry(t *testing.T, e Engine) {
+	if !e.Shared {
+		t.Skip("this engine serves one sweeper: nobody is there to claim expiries from")
+	}
+	ev := newEvent("alice", "prod", at(0))
+	put(t, e, ev)
+	require.NoError(t, e.ClaimExpiry(t.Context(), ev, at(0), at(time.Second)))
+	require.ErrorIs(t, e.ClaimExpiry(t.Context(), ev, at(time.Second-time.Microsecond), at(time.Hour)), breakglass.ErrNotFound)
+	require.NoError(t, e.ClaimExpiry(t.Context(), ev, at(time.Second), at(2*time.Second)))
+	ev.Status = breakglass.StatusClosed
+	put(t, e, ev)
+	require.ErrorIs(t, e.ClaimExpiry(t.Context(), ev, at(time.Hour), at(2*time.Hour)), breakglass.ErrNotFound, "it has ended")
+}
+
 func testByExpiry(t *testing.T, e Engine) {
 	late, soon, mid := newEvent("alice", "a", at(0)), newEvent("alice", "b", at(1*time.Second)), newEvent("alice", "c", at(2*time.Second))
 	late.ExpiresAt, soon.ExpiresAt, mid.ExpiresAt = at(4*time.Hour), at(time.Minute), at(time.Hour)

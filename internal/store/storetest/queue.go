@@ -24,6 +24,59 @@ func due(t *testing.T, s Store, sink string, now time.Time, limit int) ([]int64,
 	return seqs, next
 }
 
+// delivery is a delivery that waits, as a dispatcher gets it.
+func delivery(t *testing.T, s Store, seq int64, sink string) breakglass.Delivery {
+	t.Helper()
+	all, _, err := s.DueDeliveries(t.Context(), sink, at(1000*time.Hour), 100)
+	require.NoError(t, err)
+	for _, d := range all {
+		if d.Entry.Seq == seq {
+			return d
+		}
+	}
+	t.Fatalf("delivery %d to %s doesn't wait", seq, sink)
+	return breakglass.Delivery{}
+}
+
+func settle(t *testing.T, s Store, seq int64, sink string, o breakglass.DeliveryOutcome) error {
+	t.Helper()
+	return s.SettleDelivery(t.Context(), delivery(t, s, seq, sink), o)
+}
+
+// testClaims: what one server has claimed no other one gets, until the claim is
+// over; then it is due again, because that server may have died.
+func testClaims(t *testing.T, e Engine) {
+	if !e.Shared {
+		t.Skip("this engine serves one dispatcher: nobody is there to claim deliveries from")
+	}
+	announce(t, e, 2, "secops")
+	mine := delivery(t, e, 1, "secops")
+	require.NoError(t, e.ClaimDelivery(t.Context(), mine, at(0), at(30*time.Second)))
+	require.ErrorIs(t, e.ClaimDelivery(t.Context(), mine, at(time.Second), at(time.Minute)), breakglass.ErrNotFound, "claimed")
+	seqs, next := due(t, e, "secops", at(30*time.Second-time.Microsecond), 10)
+	require.Equal(t, []int64{2}, seqs)
+	require.Equal(t, at(30*time.Second), next, "when the claim is over")
+	seqs, _ = due(t, e, "secops", at(30*time.Second), 10)
+	require.Equal(t, []int64{1, 2}, seqs)
+	require.NoError(t, e.ClaimDelivery(t.Context(), mine, at(30*time.Second), at(time.Minute)), "taken over")
+	require.NoError(t, e.SettleDelivery(t.Context(), mine, breakglass.DeliveryOutcome{NextAttempt: at(2 * time.Minute), Attempts: 1}))
+	require.ErrorIs(t, e.ClaimDelivery(t.Context(), mine, at(time.Hour), at(2*time.Hour)), breakglass.ErrNotFound, "settled meanwhile")
+	again := delivery(t, e, 1, "secops")
+	require.NoError(t, e.ClaimDelivery(t.Context(), again, at(2*time.Minute), at(3*time.Minute)), "a new attempt, a new claim")
+
+	// Of many at once exactly one gets it.
+	other := delivery(t, e, 2, "secops")
+	claimed := 0
+	for _, err := range inParallel(20, func(int) error { return e.ClaimDelivery(t.Context(), other, at(0), at(time.Minute)) }) {
+		if err == nil {
+			claimed++
+		} else {
+			require.ErrorIs(t, err, breakglass.ErrNotFound)
+		}
+	}
+	require.Equal(t, 1, claimed)
+}
+
 // testUrgentFirst: what a flood of other entries must not bury.
 func testUrgentFirst(t *testing.T, e Engine) {
 	ev := closedEvent("alice", "prod", at(0))
@@ -73,15 +126,17 @@ func testDeliveries(t *testing.T, e Engine) {
 	require.Equal(t, &ev, got[0].Event)
 
 	// Each sink settles its own.
-	require.NoError(t, e.SettleDelivery(t.Context(), 1, "siem", breakglass.DeliveryOutcome{Delivered: true, Attempts: 1}))
-	require.NoError(t, e.SettleDelivery(t.Context(), 1, "siem", breakglass.DeliveryOutcome{Delivered: true, Attempts: 1}), "settled twice")
+	first := delivery(t, e, 1, "siem")
+	delivered := breakglass.DeliveryOutcome{Delivered: true, Attempts: 1}
+	require.NoError(t, e.SettleDelivery(t.Context(), first, delivered))
+	require.NoError(t, e.SettleDelivery(t.Context(), first, delivered), "settled twice")
 	seqs, _ := due(t, e, "siem", at(time.Hour), 10)
 	require.Equal(t, []int64{2}, seqs)
 	seqs, _ = due(t, e, "secops", at(time.Hour), 10)
 	require.Equal(t, []int64{1}, seqs)
 	seqs, _ = due(t, e, "unknown", at(time.Hour), 10)
 	require.Empty(t, seqs)
-	err = e.SettleDelivery(t.Context(), 1, "siem", breakglass.DeliveryOutcome{Attempts: 2, NextAttempt: at(0)})
+	err = e.SettleDelivery(t.Context(), first, breakglass.DeliveryOutcome{Attempts: 2, NextAttempt: at(0)})
 	require.ErrorIs(t, err, breakglass.ErrNotFound, "what was delivered doesn't come back")
 }
 
@@ -94,8 +149,7 @@ func testReschedule(t *testing.T, e Engine) {
 
 	again := func(seq int64, when time.Time, attempts int) {
 		t.Helper()
-		require.NoError(t, e.SettleDelivery(t.Context(), seq, "secops",
-			breakglass.DeliveryOutcome{NextAttempt: when, Attempts: attempts, LastError: "connection refused"}))
+		require.NoError(t, settle(t, e, seq, "secops", breakglass.DeliveryOutcome{NextAttempt: when, Attempts: attempts, LastError: "connection refused"}))
 	}
 	again(1, at(time.Hour), 1)
 	again(2, at(30*time.Minute), 7)
@@ -104,7 +158,7 @@ func testReschedule(t *testing.T, e Engine) {
 	require.Equal(t, []int64{4, 5}, seqs)
 	require.Equal(t, at(30*time.Minute), next)
 	for _, seq := range seqs {
-		require.NoError(t, e.SettleDelivery(t.Context(), seq, "secops", breakglass.DeliveryOutcome{Delivered: true}))
+		require.NoError(t, settle(t, e, seq, "secops", breakglass.DeliveryOutcome{Delivered: true}))
 	}
 	seqs, next = due(t, e, "secops", at(30*time.Minute-time.Microsecond), 10)
 	require.Empty(t, seqs, "not a microsecond early")
@@ -126,10 +180,9 @@ func testReschedule(t *testing.T, e Engine) {
 func testDead(t *testing.T, e Engine) {
 	announce(t, e, 3, "secops", "siem")
 	for _, seq := range []int64{1, 2} {
-		require.NoError(t, e.SettleDelivery(t.Context(), seq, "secops",
-			breakglass.DeliveryOutcome{Dead: true, Attempts: 10, LastError: "410 Gone"}))
+		require.NoError(t, settle(t, e, seq, "secops", breakglass.DeliveryOutcome{Dead: true, Attempts: 10, LastError: "410 Gone"}))
 	}
-	require.NoError(t, e.SettleDelivery(t.Context(), 3, "siem", breakglass.DeliveryOutcome{Dead: true, Attempts: 10}))
+	require.NoError(t, settle(t, e, 3, "siem", breakglass.DeliveryOutcome{Dead: true, Attempts: 10}))
 	seqs, next := due(t, e, "secops", at(100*time.Hour), 10)
 	require.Equal(t, []int64{3}, seqs, "the dead aren't tried")
 	require.True(t, next.IsZero())
@@ -158,11 +211,11 @@ func testDeliveryCounts(t *testing.T, e Engine) {
 	require.NoError(t, err)
 	require.Empty(t, counts)
 	announce(t, e, 4, "secops", "siem")
-	require.NoError(t, e.SettleDelivery(t.Context(), 1, "secops", breakglass.DeliveryOutcome{Delivered: true}))
-	require.NoError(t, e.SettleDelivery(t.Context(), 2, "secops", breakglass.DeliveryOutcome{Dead: true, Attempts: 3}))
-	require.NoError(t, e.SettleDelivery(t.Context(), 3, "secops", breakglass.DeliveryOutcome{NextAttempt: at(time.Hour), Attempts: 1}))
+	require.NoError(t, settle(t, e, 1, "secops", breakglass.DeliveryOutcome{Delivered: true}))
+	require.NoError(t, settle(t, e, 2, "secops", breakglass.DeliveryOutcome{Dead: true, Attempts: 3}))
+	require.NoError(t, settle(t, e, 3, "secops", breakglass.DeliveryOutcome{NextAttempt: at(time.Hour), Attempts: 1}))
 	for seq := int64(1); seq <= 4; seq++ {
-		require.NoError(t, e.SettleDelivery(t.Context(), seq, "siem", breakglass.DeliveryOutcome{Dead: true, Attempts: 3}))
+		require.NoError(t, settle(t, e, seq, "siem", breakglass.DeliveryOutcome{Dead: true, Attempts: 3}))
 	}
 	settled(t, e, func(c require.TestingT) {
 		counts, err := e.DeliveryCounts(t.Context())

@@ -25,7 +25,8 @@ type Store interface {
 // Queue is the part of a store that the dispatcher of notifications uses.
 type Queue interface {
 	DueDeliveries(ctx context.Context, sink string, now time.Time, limit int) (due []breakglass.Delivery, next time.Time, err error)
-	SettleDelivery(ctx context.Context, seq int64, sink string, o breakglass.DeliveryOutcome) error
+	ClaimDelivery(ctx context.Context, d breakglass.Delivery, now, until time.Time) error
+	SettleDelivery(ctx context.Context, d breakglass.Delivery, o breakglass.DeliveryOutcome) error
 	DeliveryCounts(ctx context.Context) (map[string]breakglass.DeliveryCount, error)
 	RetryDead(ctx context.Context, sink string) (int, error)
 }
@@ -41,7 +42,10 @@ type Engine struct {
 	Crash func(t *testing.T) Store
 	// Replica opens a second handle on the same data, used beside the first.
 	Replica func(t *testing.T) Store
-	// StaleLists says that Events, ActiveByExpiry and DeliveryCounts may lag
+	// Shared says that several servers work on the same data, and share what is
+	// to be done by claims.
+	Shared bool
+	// StaleLists says that Events may lag
 	// behind commits, as queries of a DynamoDB index do.
 	StaleLists bool
 }
@@ -92,6 +96,7 @@ func cases() []testCase {
 		{name: "ACursorIsStableUnderInserts", run: testCursorStable},
 		{name: "StatusIsDerivedAtTheMicrosecond", run: testBoundary},
 		{name: "ActiveEventsComeByExpiry", run: testByExpiry},
+		{name: "AnExpiryIsRecordedByOneServerAtATime", run: testClaimExpiry},
 		{name: "AnIdempotencyKeyIsKeptPerCaller", run: testIdempotency},
 		{name: "OneKeyMakesOneEventUnderContention", run: testIdempotencyRace},
 		{name: "OldIdempotencyKeysAreForgotten", run: testPurge},
@@ -105,6 +110,7 @@ func cases() []testCase {
 		{name: "DeliveriesAreRescheduledInOrder", run: testReschedule},
 		{name: "DeadDeliveriesAreKeptAndRetried", run: testDead},
 		{name: "DeliveriesAreCounted", run: testDeliveryCounts},
+		{name: "AClaimedDeliveryIsSomebodyElses", run: testClaims},
 		{name: "EverythingIsThereAfterReopening", run: testReopen, closes: true},
 		{name: "EverythingAcknowledgedIsThereAfterACrash", run: testCrash},
 	}

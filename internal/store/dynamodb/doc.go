@@ -1,0 +1,40 @@
+// Package dynamodb keeps everything in one DynamoDB table that any number of
+// servers share.
+//
+// # Items
+//
+//	pk                    sk                        what
+//	event#ID              event                     an event; the only items with the attributes of the indexes
+//	pair#INVOKER          PROFILE                   guard: the active and the newest event of the pair
+//	user#INVOKER          history                   guard: when the user's newest events were created
+//	user#INVOKER          page#N                    older of these instants; never changes
+//	profile#PROFILE       history, page#N           the same for a profile
+//	active                EXPIRES_AT#ID             one for each stored-active event: what the sweeper reads
+//	journal               head                      guard: seq and hash of the newest entry, latest timestamp of any
+//	journal#BUCKET        SEQ                       an audit entry, 1,000 to a bucket
+//	delivery              SINK#STATE#DUE#SEQ        a notification that waits, by when it is due
+//	idempotency           SHA-256 of caller and key guard: an idempotency record
+//	meta                  schema                    the version of this layout
+//
+// # Transactions
+//
+// Update reads the guards that the keys name in one BatchGetItem, runs the
+// function over them, and writes everything in one TransactWriteItems. Each
+// guard has a revision; the write is conditional on every revision that was
+// read, so whatever a decision rests on is checked again as it takes effect.
+// Index queries, which lag, serve listings alone. A guard that isn't there has
+// revision 0 and its absence is the condition.
+//
+// Callers that wait at the same time share one transaction (group commit),
+// within DynamoDB's limit of 100 actions. When another server was faster the
+// whole group runs again over fresh guards.
+//
+// A function that writes nothing, such as one that refuses, is not checked by a
+// write. If it looked at more than one guard, these are read a second time:
+// nothing changed between the reads, so there was an instant at which all of
+// them were as seen.
+//
+// A write whose answer is lost is sent again under the same ClientRequestToken,
+// which DynamoDB recognises; and the audit entry that it would have written
+// tells for certain.
+package dynamodb

@@ -1,0 +1,77 @@
+package dynamodb
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+)
+
+// item is an item as DynamoDB has it.
+type item = map[string]types.AttributeValue
+
+// key is the primary key of an item.
+type key struct{ pk, sk string }
+
+func (k key) item() item {
+	return item{attrPK: text(k.pk), attrSK: text(k.sk)}
+}
+
+func keyOf(it item) key { return key{str(it[attrPK]), str(it[attrSK])} }
+
+const (
+	pkActive      = "active"
+	pkDelivery    = "delivery"
+	pkIdempotency = "idempotency"
+
+	statePending = "p"
+	stateDead    = "d"
+)
+
+var (
+	keyHead   = key{"journal", "head"}
+	keyLayout = key{"meta", "schema"}
+)
+
+// bucketSize is how many audit entries share a partition key. It spreads the
+// trail over partitions while a page of the feed mostly needs one query.
+const bucketSize = 1000
+
+// separator ends a name inside a key.
+var escaper = strings.NewReplacer("%", "%25", "#", "%23")
+
+// escape keeps names apart that are put together to a key. The longest name has
+// 1,024 bytes and grows only where it has characters of one byte, so it fits
+// into a sort key (1,024 bytes).
+func escape(s string) string { return escaper.Replace(s) }
+
+func eventKey(id string) key                { return key{"event#" + id, "event"} }
+func pairKey(invoker, profile string) key   { return key{"pair#" + escape(invoker), escape(profile)} }
+func userKey(invoker string) key            { return key{"user#" + escape(invoker), "history"} }
+func profileKey(profile string) key         { return key{"profile#" + escape(profile), "history"} }
+func pageKey(history key, page int64) key   { return key{history.pk, fmt.Sprintf("page#%08d", page)} }
+func activeKey(at time.Time, id string) key { return key{pkActive, stamp(at) + "#" + id} }
+
+func entryKey(seq int64) key {
+	return key{fmt.Sprintf("journal#%013d", (seq-1)/bucketSize), fmt.Sprintf("%019d", seq)}
+}
+
+func deliveryPrefix(sink, state string) string { return escape(sink) + "#" + state + "#" }
+
+func deliveryKey(sink, state string, due, seq int64) key {
+	return key{pkDelivery, fmt.Sprintf("%s%019d#%019d", deliveryPrefix(sink, state), due, seq)}
+}
+
+func idempotencyKey(caller, name string) key {
+	h := sha256.New()
+	_, _ = fmt.Fprintf(h, "%d:%s%s", len(caller), caller, name) // a hash takes everything
+	return key{pkIdempotency, hex.EncodeToString(h.Sum(nil))}
+}
+
+// stampLayout is fixed-width, so that the order of the texts is that of the times.
+const stampLayout = "2006-01-02T15:04:05.000000Z"
+
+func stamp(t time.Time) string { return t.UTC().Format(stampLayout) }

@@ -1,0 +1,208 @@
+package dynamodb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"breakglass/internal/breakglass"
+)
+
+// view is what one attempt of one group sees and changes: guards as they were
+// read, with the writes of the group's earlier functions taken in.
+type view struct {
+	s      *Store
+	guards map[key]guarded
+	head   *head
+	// agenda is what becomes of items under "active": true puts, false deletes.
+	agenda map[key]bool
+	extra  []item // new items that nothing guards: entries, deliveries, pages
+	// existing are events that the group took for new in an earlier attempt,
+	// and that were there.
+	existing map[string]bool
+	// torn says that some function looked at several guards, so that only a
+	// write or a second look shows that they belong together.
+	torn bool
+	// touched are the guards that the transaction changes or checks, and single
+	// counts its other actions.
+	touched map[key]bool
+	single  int
+}
+
+// need names the guards that the keys of a transaction call for.
+func (v *view) need(k breakglass.Keys) {
+	if k.EventID != "" {
+		v.event(k.EventID)
+	}
+	if k.Invoker != "" && k.Profile != "" {
+		v.pair(k.Invoker, k.Profile)
+	}
+	if k.Invoker != "" {
+		v.history(userKey(k.Invoker))
+	}
+	if k.Profile != "" {
+		v.history(profileKey(k.Profile))
+	}
+	if k.Caller != "" && k.Idempotency != "" {
+		v.idempotent(k.Caller, k.Idempotency)
+	}
+}
+
+func newView(s *Store, existing map[string]bool) *view {
+	v := &view{s: s, guards: map[key]guarded{}, agenda: map[key]bool{}, existing: existing, touched: map[key]bool{}}
+	v.head = guardOf(v, keyHead, func(g guard) *head { return &head{guard: g} })
+	return v
+}
+
+// guardOf is the guard under that key: the one that is there, or a new one that
+// is still to be loaded.
+func guardOf[G guarded](v *view, k key, make func(g guard) G) G {
+	if g, ok := v.guards[k].(G); ok {
+		return g
+	}
+	g := make(guard{key: k, rev: unloaded})
+	v.guards[k] = g
+	return g
+}
+
+// unloaded is the revision of a guard that was not read yet.
+const unloaded = -1
+
+func (v *view) event(id string) *event {
+	return guardOf(v, eventKey(id), func(g guard) *event { return &event{guard: g} })
+}
+
+func (v *view) pair(invoker, profile string) *pair {
+	return guardOf(v, pairKey(invoker, profile), func(g guard) *pair { return &pair{guard: g} })
+}
+
+func (v *view) history(k key) *history {
+	return guardOf(v, k, func(g guard) *history { return &history{guard: g} })
+}
+
+func (v *view) idempotent(caller, name string) *idempotent {
+	return guardOf(v, idempotencyKey(caller, name), func(g guard) *idempotent { return &idempotent{guard: g} })
+}
+
+// load reads every guard that was named and not read yet, in one call.
+func (v *view) load(ctx context.Context) error {
+	var keys []key
+	for k, g := range v.guards {
+		if g.self().rev == unloaded {
+			keys = append(keys, k)
+		}
+	}
+	if len(keys) == 0 {
+		return nil
+	}
+	found, err := v.s.getAll(ctx, keys)
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		g := v.guards[k]
+		g.self().rev = num(found[k][attrRev])
+		if err := g.decode(found[k]); err != nil {
+			return fmt.Errorf("item %s/%s: %w", k.pk, k.sk, err)
+		}
+	}
+	return nil
+}
+
+// confirm reports whether everything that decisions have looked at is still as
+// it was read.
+func (v *view) confirm(ctx context.Context) (bool, error) {
+	if !v.torn {
+		return true, nil // a single item is always as it was at one instant
+	}
+	var keys []key
+	for k, g := range v.guards {
+		if g.self().used {
+			keys = append(keys, k)
+		}
+	}
+	found, err := v.s.getAll(ctx, keys)
+	if err != nil {
+		return false, err
+	}
+	for _, k := range keys {
+		if num(found[k][attrRev]) != v.guards[k].self().rev {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// writes reports whether the group changes anything.
+func (v *view) writes() bool {
+	if len(v.extra) > 0 || len(v.agenda) > 0 {
+		return true
+	}
+	for _, g := range v.guards {
+		if g.self().dirty {
+			return true
+		}
+	}
+	return false
+}
+
+// errBroken is a write that contradicts what is stored. It is the fault of one
+// function, but the view is of no use any more.
+var errBroken = errors.New("the write contradicts what is stored")
+
+// apply takes the writes of one function into the view.
+func (v *view) apply(ctx context.Context, writes []write) error {
+	for _, w := range writes {
+		var err error
+		switch {
+		case w.event != nil:
+			err = v.putEvent(ctx, exact(*w.event))
+		case w.idem != nil:
+			i := v.idempotent(w.idem.Caller, w.idem.Key)
+			if i.rev != 0 || i.dirty {
+				err = fmt.Errorf("%w: an idempotency record can't be replaced", errBroken)
+			}
+			i.value, i.dirty = *w.idem, true
+		default:
+			err = v.append(w.entry)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// putEvent inserts or replaces an event and keeps its guards in step. An event
+// that neither its own item nor its pair's guard has shown is taken for new;
+// the write is refused if it isn't, and the group runs again knowing it.
+func (v *view) putEvent(ctx context.Context, e breakglass.Event) error {
+	p := v.pair(e.Invoker, e.Profile)
+	ev := v.event(e.ID)
+	if ev.rev == unloaded {
+		if known := p.known(e.ID); known != nil {
+			ev.rev, ev.value = known.rev, known.Event
+		} else if p.rev != unloaded && !v.existing[e.ID] {
+			ev.rev = 0
+		}
+	}
+	if err := v.load(ctx); err != nil { // the pair of an event that was named by its id alone
+		return err
+	}
+	if ev.rev == 0 && !ev.dirty {
+		user, profile := v.history(userKey(e.Invoker)), v.history(profileKey(e.Profile))
+		if err := v.load(ctx); err != nil {
+			return err
+		}
+		user.add(micros(e.CreatedAt))
+		profile.add(micros(e.CreatedAt))
+	}
+	if p.active != nil && p.active.ID == e.ID {
+		v.agenda[activeKey(p.active.ExpiresAt, e.ID)] = false
+	}
+	if e.Status == breakglass.StatusActive {
+		v.agenda[activeKey(e.ExpiresAt, e.ID)] = true
+	}
+	ev.value, ev.dirty = e, true
+	return p.note(revised{e, ev.rev + 1})
+}
