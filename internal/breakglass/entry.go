@@ -14,12 +14,18 @@ const (
 	EntryEscalated         EntryType = "breakglass.escalated"
 	EntryCredentialsIssued EntryType = "credentials.issued"
 	EntryCredentialsDenied EntryType = "credentials.denied"
+	EntryMFAInvited        EntryType = "mfa.invited"   // an admin gave out an enrolment code
+	EntryMFAEnrolling      EntryType = "mfa.enrolling" // a secret was made, and counts for nothing yet
+	EntryMFAEnrolled       EntryType = "mfa.enrolled"
+	EntryMFARemoved        EntryType = "mfa.removed"
+	EntryMFAFailed         EntryType = "mfa.failed" // a wrong code, or a refused call about second factors
 )
 
 // EntryTypes lists every type of audit entry.
 func EntryTypes() []EntryType {
 	return []EntryType{EntryInvoked, EntryClosed, EntryExpired, EntryDenied, EntryEscalated,
-		EntryCredentialsIssued, EntryCredentialsDenied}
+		EntryCredentialsIssued, EntryCredentialsDenied,
+		EntryMFAInvited, EntryMFAEnrolling, EntryMFAEnrolled, EntryMFARemoved, EntryMFAFailed}
 }
 
 // Urgent reports whether an entry of this type must reach people before those
@@ -81,6 +87,8 @@ const (
 	DetailRequestedEvent   = "requested_event_id" // what a caller asked for who may not see it
 	DetailCounts           = "counts"             // of suppressed refusals, by code, profile, invoker and event
 	DetailSuppressed       = "suppressed"         // how many refusals this entry stands for beside itself
+	DetailMFA              = "mfa"                // of an invocation: the second factor it rests on; none when none was asked for
+	DetailMFAFailures      = "failures"           // wrong codes since the last right one, this one included
 	DetailAuthenticatedBy  = "authenticated_by"   // the actor's way in, as Via.String; not on entries of the server itself
 )
 
