@@ -39,13 +39,13 @@ func TestNamesThatPassForOthersAreRefused(t *testing.T) {
 		"empty":         {""},
 		"white space":   {" alice", "alice ", "\u3000alice"},
 		"two spaces":    {"alice  smith", "alice \u00a0smith"},
-		"control":       {"ali\x00ce", "ali\nce", "ali\x1b[0mce", "ali\u200bce", "ali\u202ece", "ali\u00adce", "\ufeffalice", "ali\U000E0061ce", "ali\u3164ce"},
+		"control":       {"ali\x00ce", "ali\nce", "ali\x1b[0mce", "ali\u200bce", "ali\u202ece", "ali\u00adce", "\ufeffalice", "ali\U000E0061ce", "ali\u3164ce", "a\u034fb"},
 		"letters":       {"ali\u200dce", "ali\u200cce", "alice\u2010b", "alice’s", "alice٣", "alice\u09ea", "🔥", "a\u2044b", "½", "a\ue000b", "a\U000F0000"},
 		"several":       {"аlice", "аlice@example.com", "pаypal", "alicе", "ο1a", "aב", "alice@пример.example", "иванβ", "한カ"},
 		"everyday use":  {"ᎪᎳᎥ", "ꓮꓡ", "𐐀𐐁"},
 		"Latin":         {"соре", "АРЕ", "ΑΒΟ", "оса", "сор-01"},
 		"like others":   {"al\u0131ce", "\u0251lice", "ɡrace", "a\u01c3", "ⱥ", "\ua731am"},
-		"can't be seen": {"a\u034fb", "al\ufe0fice", "o\u0338le", "-\u0301a", "İstanbul", "i\u0307", "a\u20dd", "က\ufe00"},
+		"can't be seen": {"al\ufe0fice", "o\u0338le", "-\u0301a", "İstanbul", "i\u0307", "a\u20dd", "က\ufe00"},
 	} {
 		for _, s := range names {
 			got, problem := breakglass.CanonicalName(s)
