@@ -91,6 +91,7 @@ func New(cfg Config) (*Handler, error) {
 	}
 	main := append(h.calls(), h.operations()...)
 	main = append(main, h.logins()...)
+	main = append(main, h.secondFactors()...)
 	if !cfg.AdminListener {
 		main = append(main, h.metricsEndpoint()...)
 	}

@@ -21,8 +21,10 @@ import (
 	spec "breakglass"
 	"breakglass/internal/api"
 	"breakglass/internal/authn"
+	"breakglass/internal/authn/session"
 	"breakglass/internal/breakglass"
 	"breakglass/internal/issuer"
+	"breakglass/internal/mfa"
 	"breakglass/internal/policy"
 	"breakglass/internal/ratelimit"
 	"breakglass/internal/store/sqlite"
@@ -34,7 +36,8 @@ const (
 	bob     = "bob@example.com"   // engineer
 	sam     = "sam@example.com"   // reviewer
 	auditor = "dashboard"
-	bot     = "incident-bot" // delegate
+	bot     = "incident-bot"     // delegate
+	root    = "root@example.com" // admin
 	nobody  = ""
 )
 
@@ -76,6 +79,7 @@ type options struct {
 	quiet          bool // log nothing below Info
 	awsLogin       api.AWSLogin
 	login          []api.LoginOIDC
+	invited        bool // to enrol, an admin's code is needed
 }
 
 func start(t testing.TB, opts options) *server {
@@ -140,8 +144,17 @@ func newService(t testing.TB, s *server, opts options, log *slog.Logger) *breakg
 		Policy: func() (breakglass.Policy, error) { return rules, nil },
 		Limits: func() (breakglass.RateLimiter, error) { return limits, nil },
 		Sinks:  func(breakglass.EntryType, string) []string { return nil },
-		Now:    s.clock.Now, Log: log,
+		Now:    s.clock.Now, Log: log, MFA: &breakglass.MFA{Factors: newFactors(t), InvitationOnly: opts.invited},
 	})
+}
+
+// newFactors checks second factors, with a key of this test.
+func newFactors(t testing.TB) *mfa.Factors {
+	t.Helper()
+	f, err := mfa.New(mfa.Config{Keys: []session.KeySource{{Env: "KEY"}}, Enrolment: mfa.EnrolmentOpen},
+		func(string) (string, bool) { return "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", true })
+	require.NoError(t, err)
+	return f
 }
 
 // entries returns the whole audit trail.
@@ -217,7 +230,7 @@ func (a *switchedAuth) Authenticate(r *http.Request) (breakglass.Principal, erro
 
 func newSwitchedAuth(t testing.TB) *switchedAuth {
 	t.Helper()
-	groups := map[string][]string{alice: {"engineers"}, bob: {"engineers"}, sam: {"security"}, auditor: nil, bot: nil}
+	groups := map[string][]string{alice: {"engineers"}, bob: {"engineers"}, sam: {"security"}, auditor: nil, bot: nil, root: nil}
 	var tokens []authn.Token
 	for name, g := range groups {
 		sum := sha256.Sum256([]byte(tokenOf(name)))
@@ -225,7 +238,7 @@ func newSwitchedAuth(t testing.TB) *switchedAuth {
 	}
 	static, err := authn.New(tokens, authn.Roles{
 		breakglass.RoleReviewer: {Groups: []string{"security"}}, breakglass.RoleAuditor: {Users: []string{auditor}},
-		breakglass.RoleDelegate: {Users: []string{bot}},
+		breakglass.RoleDelegate: {Users: []string{bot}}, breakglass.RoleAdmin: {Users: []string{root}},
 	})
 	require.NoError(t, err)
 	return &switchedAuth{Static: static}

@@ -82,6 +82,26 @@ include-name = "GET /v1/events"
 checks.positive_data_acceptance.expected-statuses = [{{if .Auditor}}"2xx"{{else}}"403"{{end}}, "422"]
 
 [[operations]]
+include-name = "POST /v1/mfa/enrol"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "429"]
+
+[[operations]]
+include-name = "POST /v1/mfa/confirm"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "404", "429"]
+
+[[operations]]
+include-name = "POST /v1/mfa/remove"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "404"]
+
+[[operations]]
+include-name = "POST /v1/mfa/reset"
+checks.positive_data_acceptance.expected-statuses = ["403"]
+
+[[operations]]
+include-name = "POST /v1/mfa/invite"
+checks.positive_data_acceptance.expected-statuses = ["403"]
+
+[[operations]]
 include-name = "POST /v1/login/aws"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "401", "422"]
 `))

@@ -29,7 +29,10 @@ func Check(path string) (warnings []string, err error) {
 		return nil, err
 	}
 	errs := []error{checkFile(cfg.PolicyFile, func(name string, data []byte) error {
-		_, err := policy.Parse(name, data)
+		p, err := policy.Parse(name, data)
+		if err == nil {
+			warnings = warnMFA(cfg.Auth, p)
+		}
 		return err
 	})}
 	if cfg.RateLimitFile != "" {
@@ -46,6 +49,9 @@ func Check(path string) (warnings []string, err error) {
 	if _, err := sessionKeys(cfg.Auth); err != nil {
 		errs = append(errs, fmt.Errorf("%s: %w", path, err))
 	}
+	if _, err := secondFactors(cfg.Auth); err != nil {
+		errs = append(errs, fmt.Errorf("%s: %w", path, err))
+	}
 	if err := oidc.CheckFiles(cfg.Auth.OIDC); err != nil {
 		errs = append(errs, fmt.Errorf("%s: auth: %w", path, err))
 	}
@@ -57,7 +63,7 @@ func Check(path string) (warnings []string, err error) {
 		errs = append(errs, fmt.Errorf("%s: notify: %w", path, err))
 	}
 	sinks.Close()
-	return warn(cfg), errors.Join(errs...)
+	return append(warn(cfg), warnings...), errors.Join(errs...)
 }
 
 // warn names what leaves a server without one of its safeguards.

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -166,6 +167,19 @@ func (s *Service) InviteMFA(ctx context.Context, caller Principal, name, request
 	}
 	return out, nil
 }
+
+// CheckInvitation returns what is wrong with the form of an enrolment code, or
+// "". It doesn't repeat the code.
+func CheckInvitation(code string) string {
+	if len(code) != 24 || strings.Trim(code, "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567") != "" {
+		return "must be the 24 capital letters and digits that an admin gave you"
+	}
+	return ""
+}
+
+// ChecksMFA reports whether the server checks second factors itself. Without, the
+// other methods about them must not be called.
+func (s *Service) ChecksMFA() bool { return s.cfg.MFA != nil }
 
 // changeMFA runs one change of a person's second factor, and records it; what is
 // refused is recorded too. change says what kind of entry it is; its error

@@ -668,4 +668,3 @@ func TestCodesOfAnotherProgramAreTaken(t *testing.T) {
 		require.NoError(t, s.ConfirmMFA(t.Context(), person("alice"), breakglass.TOTPCode(strings.TrimSpace(string(out))), "r"))
 	})
 }
-
