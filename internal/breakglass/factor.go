@@ -34,7 +34,7 @@ func (f *Factor) Confirmed() bool { return f != nil && !f.ConfirmedAt.IsZero() }
 
 // Limits of wrong codes. A code is one of a million and three are good at a
 // time, so whoever holds a person's token has one chance in 70,000 before the
-// first wait, and one in 3,500 for each day of trying without a break.
+// first wait, and one in 1,100 for each day of trying without a break.
 const (
 	MaxWrongCodes   = 5               // after so many wrong codes …
 	WrongCodeWait   = 5 * time.Minute // … no code is looked at for so long, and after every further one
