@@ -35,6 +35,8 @@ func TestWrongUseSaysWhatToDoAndExitsWith2(t *testing.T) {
 		"check without a file":      {"check"},
 		"backup without a place":    {"backup", "--config", "x.yaml"},
 		"deliveries without a file": {"deliveries", "list"},
+		"export without a file":     {"export"},
+		"import without a file":     {"import", "--input", "x.jsonl"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			code, stdout, stderr := command(args...)
@@ -66,6 +68,7 @@ func install(t *testing.T) (file string, cfg config.Config) {
 	for _, name := range []string{"config.yaml", "policy.yaml", "ratelimit.yaml"} {
 		data, err := os.ReadFile(filepath.Join("../../examples", name))
 		require.NoError(t, err)
+		data = bytes.ReplaceAll(data, []byte("/var/lib/breakglass/"), []byte(dir+"/")) // where the unit's service may write
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
 	}
 	file = filepath.Join(dir, "config.yaml")

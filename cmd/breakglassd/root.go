@@ -80,7 +80,7 @@ finishes what was accepted and stops.`,
 	cmd.Flags().StringVar(&f.dataDir, "data-dir", "breakglass-dev", "with --dev: `DIR` for the database, the policy and the tokens")
 	cmd.Flags().StringVar(&f.addrFile, "addr-file", "", "write the address that the API listens on to `FILE`, once it does")
 	cmd.Flags().BoolVar(&f.acceptClock, "accept-clock", false, "work even though the clock lies behind the audit trail")
-	cmd.AddCommand(newCheck(), newInit(), newBackup(), newDeliveries(), newHealthcheck(), newVersion())
+	cmd.AddCommand(newCheck(), newInit(), newBackup(), newExport(), newImport(), newDeliveries(), newHealthcheck(), newVersion())
 	cmd.CompletionOptions.DisableDefaultCmd = true
 	return cmd
 }

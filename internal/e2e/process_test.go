@@ -29,6 +29,8 @@ var profileNames = []string{"prod", "staging", "db", "edge"}
 type site struct {
 	dir   string
 	store string // path of the database; default breakglass.db in dir
+	// engine is the store section of the configuration; empty: SQLite.
+	engine string
 	// more is added to the configuration.
 	more string
 	// limits is the rate-limit file's content; empty: none.
@@ -48,7 +50,11 @@ func (s site) policy() string { return filepath.Join(s.dir, "policy.yaml") }
 func (s site) write(t testing.TB) string {
 	t.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, "store: {sqlite: {path: %q}}\npolicy_file: policy.yaml\nlog: {level: debug}\n", s.database())
+	engine := s.engine
+	if engine == "" {
+		engine = fmt.Sprintf("{sqlite: {path: %q}}", s.database())
+	}
+	fmt.Fprintf(&b, "store: %s\npolicy_file: policy.yaml\nlog: {level: debug}\n", engine)
 	for _, line := range []string{"listen: 127.0.0.1:0\n", "sts: {issuer: dev}\n"} {
 		if name, _, _ := strings.Cut(line, " "); !strings.Contains(s.more, name) {
 			b.WriteString(line)

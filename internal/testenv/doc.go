@@ -1,5 +1,6 @@
 // Package testenv finds and starts the real programs that tests run against:
-// the binaries of this module, an AWS emulator and the AWS CLI.
+// the binaries of this module, an AWS emulator and the AWS CLI. A fault proxy
+// comes between a program and what it depends on.
 //
 // The Python tools live in .cache/venv of the checkout (`make venv`), or where
 // the environment variable BREAKGLASS_VENV points. A test that needs a tool that

@@ -17,6 +17,9 @@
 //	factor#NAME           factor                    guard: a second factor; empty when it was removed
 //	meta                  schema                    the version of this layout
 //
+// While an import fills the table the head carries the attribute "import_run" and
+// nothing else: no transaction can be made, and no server starts.
+//
 // # Transactions
 //
 // Update reads the guards that the keys name in one BatchGetItem, runs the

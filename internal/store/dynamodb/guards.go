@@ -142,6 +142,9 @@ func (h *head) encode() item {
 }
 
 func (h *head) decode(it item) error {
+	if str(it[attrImport]) != "" {
+		return errImporting
+	}
 	h.seq, h.hash, h.high = num(it["seq"]), str(it["hash"]), num(it["high"])
 	if h.seq == 0 {
 		h.hash = audit.GenesisHash

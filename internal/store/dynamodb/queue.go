@@ -117,6 +117,12 @@ func keyOfDelivery(d breakglass.Delivery) key {
 	return deliveryKey(d.Sink, state, micros(d.NextAttempt), d.Entry.Seq)
 }
 
+// deliveryItem is a delivery that nobody has claimed.
+func deliveryItem(d breakglass.Delivery) item {
+	return merge(keyOfDelivery(d).item(), item{"sink": text(d.Sink), "seq": number(d.Entry.Seq), "due": number(micros(d.NextAttempt)),
+		"attempts": number(int64(d.Attempts)), "last_error": text(d.LastError)})
+}
+
 // ClaimDelivery takes the delivery for one attempt: until the given instant no
 // server gets it from DueDeliveries. breakglass.ErrNotFound means that another
 // one has it, or that it is settled.
@@ -175,8 +181,7 @@ func (s *Store) SettleDelivery(ctx context.Context, d breakglass.Delivery, o bre
 // move gives a delivery another place in the queue.
 func (s *Store) move(ctx context.Context, from, to breakglass.Delivery) error {
 	old, k := keyOfDelivery(from), keyOfDelivery(to)
-	it := merge(k.item(), item{"sink": text(to.Sink), "seq": number(to.Entry.Seq), "due": number(micros(to.NextAttempt)),
-		"attempts": number(int64(to.Attempts)), "last_error": text(to.LastError)})
+	it := deliveryItem(to)
 	there := aws.String("attribute_exists(pk)")
 	items := []types.TransactWriteItem{
 		{Delete: &types.Delete{TableName: &s.opts.Table, Key: old.item(), ConditionExpression: there}},

@@ -124,6 +124,17 @@ func (r report) err() error {
 func (s *Store) ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
+	if err := s.usable(ctx); err != nil {
+		return err
+	}
+	if _, err := s.readHead(ctx); err != nil {
+		return fmt.Errorf("table %s: %w", s.opts.Table, err)
+	}
+	return nil
+}
+
+// usable checks the table and its layout.
+func (s *Store) usable(ctx context.Context) error {
 	r, err := s.inspect(ctx)
 	if err != nil {
 		return err
@@ -137,11 +148,7 @@ func (s *Store) ready(ctx context.Context) error {
 	if !r.recovery {
 		s.opts.Log.Warn("the table has no point-in-time recovery; breakglassd init dynamodb switches that on", "table", s.opts.Table)
 	}
-	if err := s.checkLayout(ctx); err != nil {
-		return err
-	}
-	_, err = s.readHead(ctx)
-	return err
+	return s.checkLayout(ctx)
 }
 
 func (s *Store) inspect(ctx context.Context) (report, error) {

@@ -5,6 +5,7 @@ package storetest
 
 import (
 	"context"
+	"io"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 
 	"breakglass/internal/audit"
 	"breakglass/internal/breakglass"
+	"breakglass/internal/store/transfer"
 )
 
 // Store is an engine as the server sees it.
@@ -42,6 +44,10 @@ type Engine struct {
 	Crash func(t *testing.T) Store
 	// Replica opens a second handle on the same data, used beside the first.
 	Replica func(t *testing.T) Store
+	// Dump writes everything that is in the store.
+	Dump func(t *testing.T, out io.Writer) (transfer.Header, error)
+	// Restore fills an empty store of the same kind with an export and opens it.
+	Restore func(t *testing.T, in io.Reader) (Engine, error)
 	// Shared says that several servers work on the same data, and share what is
 	// to be done by claims.
 	Shared bool
@@ -114,6 +120,9 @@ func cases() []testCase {
 		{name: "DeadDeliveriesAreKeptAndRetried", run: testDead},
 		{name: "DeliveriesAreCounted", run: testDeliveryCounts},
 		{name: "AClaimedDeliveryIsSomebodyElses", run: testClaims},
+		{name: "AnExportMovesEverything", run: testTransfer},
+		{name: "AnEmptyStoreCanBeMoved", run: testTransferOfNothing},
+		{name: "ADamagedExportIsRefused", run: testTransferDamaged},
 		{name: "EverythingIsThereAfterReopening", run: testReopen, closes: true},
 		{name: "EverythingAcknowledgedIsThereAfterACrash", run: testCrash},
 	}

@@ -1,0 +1,160 @@
+package transfer
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"breakglass/internal/audit"
+	"breakglass/internal/breakglass"
+)
+
+// LineError names the first line at which an export is not what it must be.
+type LineError struct {
+	Line int
+	Err  error
+}
+
+func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
+func (e *LineError) Unwrap() error { return e.Err }
+
+// checker verifies records one after the other, on either side.
+type checker struct {
+	trail  *audit.Verifier
+	counts Counts
+	last   *idempotencyLine
+}
+
+func newChecker() checker { return checker{trail: audit.NewVerifier(audit.Options{})} }
+
+// entry verifies a line that is to hold an audit entry.
+func (c *checker) entry(line []byte) (Entry, error) {
+	r, err := decode[entryLine](line)
+	if err != nil {
+		return Entry{}, err
+	}
+	e := Entry{Body: r.Body, Hash: r.Hash, Event: r.Event, Deliveries: r.Deliveries, Snapshot: string(r.Snapshot)}
+	if c.last != nil {
+		return e, errors.New("an audit entry stands after the idempotency records")
+	}
+	if err := c.seal(&e); err != nil {
+		return e, err
+	}
+	if err := checkEvent(e); err != nil {
+		return e, err
+	}
+	c.counts.Entries++
+	if e.Event != nil {
+		c.counts.Events++
+	}
+	for i, d := range e.Deliveries {
+		switch {
+		case d.Sink == "" || i > 0 && d.Sink <= e.Deliveries[i-1].Sink:
+			return e, errors.New("the deliveries are not in the order of their sinks")
+		case !storable(d.NextAttempt) || d.Attempts < 0:
+			return e, fmt.Errorf("the delivery to %q is damaged", d.Sink)
+		}
+		c.counts.Deliveries++
+	}
+	if e.Snapshot != "" {
+		if len(e.Deliveries) == 0 {
+			return e, errors.New("an event for deliveries stands here without any")
+		}
+		if _, err := decodeEvent(r.Snapshot); err != nil {
+			return e, fmt.Errorf("the event of the deliveries: %w", err)
+		}
+	}
+	return e, nil
+}
+
+// seal verifies the entry's place in the trail and that its body is exactly
+// what the hash covers.
+func (c *checker) seal(e *Entry) error {
+	if len(e.Body) < 2 || e.Body[0] != '{' {
+		return errors.New("the entry's body is not an object")
+	}
+	served := append(bytes.Clone(e.Body[:len(e.Body)-1]), `,"hash":"`+e.Hash+`"}`...)
+	if err := c.trail.AddJSON(served); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(e.Body, &e.Log); err != nil {
+		return fmt.Errorf("the entry's body: %w", err)
+	}
+	if !bytes.Equal(audit.Canonical(e.Log), e.Body) {
+		return fmt.Errorf("the body of entry %d is not in canonical form, or was written by a newer program", e.Log.Seq)
+	}
+	e.Log.Hash = e.Hash
+	return nil
+}
+
+// checkEvent wants exactly one event with each entry that began one.
+func checkEvent(e Entry) error {
+	ev, seq := e.Event, e.Log.Seq
+	began := e.Log.Event == breakglass.EntryInvoked
+	switch {
+	case !began && ev == nil:
+		return nil
+	case !began:
+		return fmt.Errorf("event %q stands with entry %d, which didn't begin it", ev.ID, seq)
+	case ev == nil:
+		return fmt.Errorf("entry %d began event %q, but the event is missing", seq, e.Log.EventID)
+	case ev.ID != e.Log.EventID || ev.Invoker != e.Log.Invoker || ev.Profile != e.Log.Profile:
+		return fmt.Errorf("event %q is not the one that entry %d began", ev.ID, seq)
+	}
+	return validEvent(*ev)
+}
+
+func validEvent(e breakglass.Event) error {
+	known := e.Status == breakglass.StatusActive || e.Status == breakglass.StatusClosed || e.Status == breakglass.StatusExpired
+	times := storable(e.CreatedAt) && storable(e.UpdatedAt) && storable(e.ExpiresAt) && (e.ClosedAt.IsZero() || storable(e.ClosedAt))
+	if !breakglass.IsID(e.ID) || e.Invoker == "" || e.Profile == "" || !known || !times {
+		return fmt.Errorf("event %q is damaged", e.ID)
+	}
+	return nil
+}
+
+// decodeEvent reads an event as a delivery carries it.
+func decodeEvent(raw []byte) (breakglass.Event, error) {
+	var e breakglass.Event
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&e); err != nil {
+		return e, err
+	}
+	return e, validEvent(e)
+}
+
+// storable reports whether every engine keeps the time exactly.
+func storable(t time.Time) bool {
+	return t.Location() == time.UTC && t.Equal(t.Truncate(time.Microsecond)) && t.Unix() >= 0 && t.Year() <= 9999
+}
+
+// idempotent verifies a line that is to hold an idempotency record.
+func (c *checker) idempotent(line []byte) (breakglass.Idempotent, error) {
+	r, err := decode[idempotencyLine](line)
+	if err != nil {
+		return breakglass.Idempotent{}, err
+	}
+	if c.last != nil && (r.Caller < c.last.Caller || r.Caller == c.last.Caller && r.Key <= c.last.Key) {
+		return breakglass.Idempotent{}, errors.New("the idempotency records are not in the order of caller and key, or one is repeated")
+	}
+	if r.Caller == "" || r.Key == "" || !storable(r.CreatedAt) {
+		return breakglass.Idempotent{}, errors.New("the idempotency record is damaged")
+	}
+	c.last = &r
+	c.counts.Idempotency++
+	return breakglass.Idempotent{Caller: r.Caller, Key: r.Key, Fingerprint: r.Fingerprint, EventID: r.EventID, CreatedAt: r.CreatedAt}, nil
+}
+
+// finish holds what came against what the header has announced.
+func (c *checker) finish(h Header) error {
+	if got := c.trail.Result().Head(); got != h.Head {
+		return fmt.Errorf("the audit trail ends with entry %d instead of %s", got.Seq, h.Head)
+	}
+	if c.counts != h.Counts {
+		return fmt.Errorf("there are %s, instead of %s", c.counts, h.Counts)
+	}
+	return nil
+}
