@@ -36,7 +36,8 @@ func (f *factor) decode(it item) error {
 	return nil
 }
 
-func factorKey(name string) key { return key{"factor#" + escape(name), "factor"} }
+// factorKey keeps all of them together, so that an export finds them.
+func factorKey(name string) key { return key{pkFactor, escape(name)} }
 
 func (v *view) factor(name string) *factor {
 	return guardOf(v, factorKey(name), func(g guard) *factor { return &factor{guard: g} })
