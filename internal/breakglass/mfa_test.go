@@ -1,6 +1,7 @@
 package breakglass_test
 
 import (
+	"context"
 	"encoding/base32"
 	"encoding/base64"
 	"encoding/json"
@@ -39,6 +40,7 @@ type strict struct {
 	invited bool
 	open    func() testStore
 	shared  bool
+	limits  func() breakglass.LimitDecision
 }
 
 type testStore interface {
@@ -63,6 +65,9 @@ func (s *strict) Offer(breakglass.Subject, string, time.Time) (breakglass.Offer,
 }
 func (s *strict) SHA256() string { return "sha" }
 func (s *strict) CheckRateLimit(breakglass.History, string, string, time.Time) (breakglass.LimitDecision, error) {
+	if s.limits != nil {
+		return s.limits(), nil
+	}
 	return breakglass.LimitDecision{Permit: true}, nil
 }
 func (s *strict) Lookup(name string) (breakglass.Principal, bool) {
@@ -395,6 +400,40 @@ func TestACodeThatLedToNothingIsUsedUpAllTheSame(t *testing.T) {
 		_ = requireCode(t, breakglass.CodeAlreadyActive, err)
 		_, err = s.try(t, who, "staging", code)
 		_ = requireCode(t, breakglass.CodeMFAInvalid, err)
+	})
+}
+
+// twice runs every transaction two times, as an engine does after a conflict.
+type twice struct{ testStore }
+
+func (s twice) Update(ctx context.Context, keys breakglass.Keys, fn func(breakglass.Tx) error) error {
+	return s.testStore.Update(ctx, keys, func(tx breakglass.Tx) error {
+		_ = fn(forgetful{tx})
+		return fn(tx)
+	})
+}
+
+// forgetful drops what is written, so that the second run starts as the first.
+type forgetful struct{ breakglass.Tx }
+
+func (forgetful) PutEvent(breakglass.Event) error                               { return nil }
+func (forgetful) PutFactor(breakglass.Factor) error                             { return nil }
+func (forgetful) Append(breakglass.LogEntry, *breakglass.Event, []string) error { return nil }
+
+func TestARefusalOfARunThatDidntCountIsForgotten(t *testing.T) {
+	onBothEngines(t, func(t *testing.T, s *strict) {
+		who := person("alice")
+		app := s.enrol(t, who)
+		runs := 0
+		s.limits = func() breakglass.LimitDecision {
+			runs++
+			return breakglass.LimitDecision{Permit: runs > 1, Limit: breakglass.LimitCooldown}
+		}
+		in := request("prod")
+		in.TOTP = app.at(s.now)
+		_, err := s.service(t, twice{s.store}).Invoke(t.Context(), who, in)
+		require.NoError(t, err)
+		require.Equal(t, 2, runs)
 	})
 }
 
