@@ -32,8 +32,12 @@ func Check(path string) (warnings []string, err error) {
 	if !in.Usable() {
 		return nil, c.problems.Err()
 	}
+	wantsMFA := false
 	policyFile := c.rulesFile("policy_file", in.Config.PolicyFile, func(name string, data []byte) error {
-		_, err := policy.Parse(name, data)
+		p, err := policy.Parse(name, data)
+		if err == nil {
+			wantsMFA = p.WantsMFA()
+		}
 		return err
 	})
 	limitsFile := c.rulesFile("rate_limit_file", in.Config.RateLimitFile, func(name string, data []byte) error {
@@ -47,6 +51,9 @@ func Check(path string) (warnings []string, err error) {
 	}
 	for _, w := range slices.Concat(warn(in.Config, time.Now()), exposed(in.Config)) {
 		c.warn(in.File.Problem(w.path, w.words))
+	}
+	if w := warnMFA(in.Config.Auth, wantsMFA); w != "" {
+		c.warn(in.File.Problem("policy_file", w))
 	}
 	c.strangers(policyFile, limitsFile)
 	return c.warnings, c.err()
@@ -118,7 +125,8 @@ func (c *checker) auth() {
 	}
 	_, err := authn.New(c.Config.Auth.Tokens, c.Config.RoleMembers())
 	_, keys := sessionKeys(c.Config.Auth)
-	if err = errors.Join(err, keys, oidc.CheckFiles(c.Config.Auth.OIDC)); err == nil {
+	_, factors := secondFactors(c.Config.Auth)
+	if err = errors.Join(err, keys, factors, oidc.CheckFiles(c.Config.Auth.OIDC)); err == nil {
 		return
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {

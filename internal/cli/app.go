@@ -32,6 +32,8 @@ type app struct {
 	command string // its name
 	loaded  *settings.Settings
 	api     *client.Client
+
+	questions *asker // asked on the terminal; nil before the first one
 }
 
 // terminal says what a stream can show.

@@ -105,6 +105,7 @@ func (c Config) identify(cl claims) (authn.Identity, error) {
 		return authn.Identity{}, refuse(badClaims, "claim %q is no name", c.UsernameClaim)
 	}
 	id := authn.Identity{Name: c.NamePrefix + name, Assurance: assurance(cl)}
+	id.Assurance.Factor = c.MFA.factor(id.Assurance)
 	if problem := breakglass.CheckPersonName(id.Name); problem != "" {
 		return authn.Identity{}, refuse(badClaims, "claim %q %s", c.UsernameClaim, problem)
 	}
