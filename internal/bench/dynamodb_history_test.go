@@ -113,6 +113,7 @@ func tableFile(t *testing.T, sizes ...int) string {
 				e.fill(t, n, from[i])
 			}
 		})
+		removeOlder(t, filepath.Join(cache(t), "history-*.dynamodb*"), "")
 		require.NoError(t, errors.Join(copyFile(file+"-wal", kept+"-wal"), copyFile(file, kept)))
 	}
 	file := filepath.Join(inMemory(t), "dynamodb")
