@@ -92,6 +92,13 @@ func (l *loser) loses(lose func(n int) bool) {
 	l.writes, l.tokens, l.lose = 0, map[string]int{}, lose
 }
 
+// change sets how answers are lost, and whether tokens are forgotten.
+func (l *loser) change(hang, forget bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hang, l.forget = hang, forget
+}
+
 // repeated returns how many writes arrived, and under how many tokens.
 func (l *loser) repeated() (writes, tokens int) {
 	l.mu.Lock()
