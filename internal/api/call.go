@@ -38,6 +38,8 @@ type call struct {
 	caller breakglass.Principal
 	failed *breakglass.Error // what was answered instead of a result
 	quiet  bool              // of interest to nobody: logged for debugging only
+	// overBudget says that the caller had no request left.
+	overBudget bool
 	// bodyRead says that nothing of the request's body is left on the connection.
 	bodyRead bool
 }
@@ -96,7 +98,7 @@ func (c *call) authenticate() error {
 	}
 	c.strike(true)
 	c.caller = p
-	return nil
+	return c.withinBudget()
 }
 
 // context bounds what the call asks of the service.
@@ -161,7 +163,7 @@ func (c *call) log(e endpoint, took time.Duration) {
 	if !c.h.cfg.Log.Enabled(ctx, level) {
 		return
 	}
-	if c.caller.Name == "" && !c.h.strangers.allow(strconv.Itoa(status)) {
+	if (c.caller.Name == "" || c.overBudget) && !c.h.strangers.allow(strconv.Itoa(status)) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 9)

@@ -18,4 +18,12 @@ func (l *logins) Failed(addr string, now time.Time) time.Duration {
 	return l.failed(netip.MustParseAddr(addr), now)
 }
 
+func NewBudgets(requests, emergency int) *budgets { return newBudgets(requests, emergency) }
+
+func (b *budgets) SpendRequest(name string, now time.Time) time.Duration {
+	return b.requests.spend(name, now)
+}
+
+func (b *budgets) Len() int { return min(b.requests.recent.Len(), len(b.requests.byName)) }
+
 func (l *logins) Len() int { return min(l.recent.Len(), len(l.byAddr)) }

@@ -74,6 +74,8 @@ type options struct {
 	requestTimeout time.Duration
 	dir            string
 	quiet          bool // log nothing below Info
+	// What one caller may ask for in a second; zero: as much as they like.
+	requests, emergencies int
 }
 
 func start(t testing.TB, opts options) *server {
@@ -93,9 +95,15 @@ func start(t testing.TB, opts options) *server {
 	s.auth = newSwitchedAuth(t)
 	s.service = newService(t, s, opts, log)
 	registry := prometheus.NewRegistry()
+	for _, budget := range []*int{&opts.requests, &opts.emergencies} {
+		if *budget == 0 {
+			*budget = 1_000_000
+		}
+	}
 	s.handler, err = api.New(api.Config{
 		Service: s.service, Authenticator: s.auth, Spec: spec.OpenAPI(), Log: log, Metrics: registry,
 		AdminListener: opts.adminListener, RequestTimeout: opts.requestTimeout,
+		RequestsPerCaller: opts.requests, EmergencyCallsPerCaller: opts.emergencies,
 		Version: api.Version{Version: "test", Commit: "unknown", Go: "go"},
 		Ready: func(context.Context) []api.Check {
 			if checks := s.ready.Load(); checks != nil {

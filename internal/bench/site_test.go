@@ -76,7 +76,7 @@ func (s site) write(t testing.TB) string {
 		s.database = filepath.Join(s.dir, "breakglass.db")
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "listen: 127.0.0.1:0\nstore: {driver: sqlite, sqlite: {path: %q}}\nsts: {issuer: dev}\npolicy_file: policy.yaml\n", s.database)
+	fmt.Fprintf(&b, "listen: 127.0.0.1:0\nstore: {driver: sqlite, sqlite: {path: %q}}\nsts: {issuer: dev}\nlimits: {requests_per_caller: 1000000, emergency_calls_per_caller: 1000000}\npolicy_file: policy.yaml\n", s.database)
 	s.file(t, "policy.yaml", policyFile)
 	if s.quota > 0 {
 		b.WriteString("rate_limit_file: ratelimit.yaml\n")

@@ -46,10 +46,13 @@ type TLS struct {
 // Enabled reports whether the API is served over TLS.
 func (t TLS) Enabled() bool { return t.CertFile != "" }
 
-// Limits are about connections to the API; zero means the default.
+// Limits are about connections to the API, and about the requests of one caller
+// in a second; zero means the default.
 type Limits struct {
-	Connections           int `yaml:"connections"`
-	ConnectionsPerAddress int `yaml:"connections_per_address"`
+	Connections             int `yaml:"connections"`
+	ConnectionsPerAddress   int `yaml:"connections_per_address"`
+	RequestsPerCaller       int `yaml:"requests_per_caller"`
+	EmergencyCallsPerCaller int `yaml:"emergency_calls_per_caller"`
 }
 
 // Auth says who can call.

@@ -63,6 +63,8 @@ func TestProblemsNameTheirLine(t *testing.T) {
 		"a bare number":         {"us-east-1}", "us-east-1, max_duration: 3600}", ":8: profiles.prod.max_duration: must be a duration with its unit"},
 		"13 hours of session":   {"us-east-1}", "us-east-1, max_session: 13h}", ":8: profiles.prod.max_session"},
 		"negative limit":        {"policy_file:", "limits: {connections: -1}\npolicy_file:", ":9: limits.connections: must not be negative"},
+		"a limit beyond reason": {"policy_file:", "limits: {requests_per_caller: 1000001}\npolicy_file:", ":9: limits.requests_per_caller: must be requests a second"},
+		"negative budget":       {"policy_file:", "limits: {emergency_calls_per_caller: -1}\npolicy_file:", ":9: limits.emergency_calls_per_caller: must be calls a second"},
 		"bad sink":              {"policy_file:", "notify:\n  sinks:\n    - {name: x, type: pigeon}\npolicy_file:", ":11: notify.sinks[0].type"},
 		"bad level":             {"policy_file:", "log: {level: loud}\npolicy_file:", ":9: log.level"},
 	}

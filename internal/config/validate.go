@@ -79,9 +79,14 @@ func (c Config) validateListeners(v *validator) {
 	}
 }
 
+// maxPerSecond is more than any server of this kind answers.
+const maxPerSecond = 1_000_000
+
 func (c Config) validateLimits(v *validator) {
 	v.require(c.Limits.Connections >= 0, "limits.connections", "must not be negative")
 	v.require(c.Limits.ConnectionsPerAddress >= 0, "limits.connections_per_address", "must not be negative")
+	v.require(c.Limits.RequestsPerCaller >= 0 && c.Limits.RequestsPerCaller <= maxPerSecond, "limits.requests_per_caller", "must be requests a second, 0 (the default) to %d", maxPerSecond)
+	v.require(c.Limits.EmergencyCallsPerCaller >= 0 && c.Limits.EmergencyCallsPerCaller <= maxPerSecond, "limits.emergency_calls_per_caller", "must be calls a second, 0 (the default) to %d", maxPerSecond)
 }
 
 // checkAddress returns what is wrong with a host:port, or "".

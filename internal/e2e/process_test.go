@@ -55,7 +55,8 @@ func (s site) write(t testing.TB) string {
 		engine = fmt.Sprintf("{sqlite: {path: %q}}", s.database())
 	}
 	fmt.Fprintf(&b, "store: %s\npolicy_file: policy.yaml\nlog: {level: debug}\n", engine)
-	for _, line := range []string{"listen: 127.0.0.1:0\n", "sts: {issuer: dev}\n"} {
+	for _, line := range []string{"listen: 127.0.0.1:0\n", "sts: {issuer: dev}\n",
+		fmt.Sprintf("limits: {requests_per_caller: %d, emergency_calls_per_caller: %[1]d}\n", fast)} {
 		if name, _, _ := strings.Cut(line, " "); !strings.Contains(s.more, name) {
 			b.WriteString(line)
 		}
