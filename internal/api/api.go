@@ -32,6 +32,8 @@ type Config struct {
 	Spec    []byte
 	Version Version
 	Log     *slog.Logger
+	// Proxies are believed about the address of their clients.
+	Proxies authn.Proxies
 	// RequestsPerCaller and EmergencyCallsPerCaller bound what one caller may ask
 	// for in a second; zero means the default.
 	RequestsPerCaller, EmergencyCallsPerCaller int

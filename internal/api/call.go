@@ -49,6 +49,7 @@ type call struct {
 func (h *Handler) serve(e endpoint) http.HandlerFunc {
 	observe := h.metrics.endpoint(e)
 	return func(w http.ResponseWriter, r *http.Request) {
+		r = h.cfg.Proxies.Resolve(r)
 		c := &call{h: h, w: recorder{ResponseWriter: w}, r: r, id: requestID(r.Header)}
 		c.w.call = c
 		start := time.Now()
@@ -89,7 +90,7 @@ func (c *call) authenticate() error {
 		}
 		c.strike(false)
 		if errors.Is(err, authn.ErrInvalidCredentials) {
-			if wait := c.h.logins.failed(clientAddress(c.r), time.Now()); wait > 0 {
+			if wait := c.h.logins.failed(authn.ClientAddr(c.r), time.Now()); wait > 0 {
 				return tooManyLogins(wait)
 			}
 		}
@@ -109,7 +110,7 @@ func (c *call) context(extra time.Duration) (context.Context, context.CancelFunc
 // origin is the request's context with what audit entries say about the caller.
 func (c *call) origin() context.Context {
 	o := breakglass.Origin{RequestID: c.id}
-	if from := clientAddress(c.r); from.IsValid() {
+	if from := authn.ClientAddr(c.r); from.IsValid() {
 		o.ClientAddr = from.String()
 	}
 	return breakglass.WithOrigin(c.r.Context(), o)
@@ -169,7 +170,7 @@ func (c *call) log(e endpoint, took time.Duration) {
 	attrs := make([]slog.Attr, 0, 9)
 	attrs = append(attrs, slog.String("method", knownMethod(c.r.Method)), slog.String("route", e.pattern), slog.Int("status", status),
 		slog.Float64("seconds", took.Seconds()), slog.String("request_id", c.id))
-	if from := clientAddress(c.r); from.IsValid() {
+	if from := authn.ClientAddr(c.r); from.IsValid() {
 		attrs = append(attrs, slog.String("client_addr", from.String()))
 	}
 	if c.caller.Name != "" {

@@ -76,6 +76,7 @@ type options struct {
 	quiet          bool // log nothing below Info
 	// What one caller may ask for in a second; zero: as much as they like.
 	requests, emergencies int
+	proxies               authn.Proxies
 }
 
 func start(t testing.TB, opts options) *server {
@@ -103,7 +104,7 @@ func start(t testing.TB, opts options) *server {
 	s.handler, err = api.New(api.Config{
 		Service: s.service, Authenticator: s.auth, Spec: spec.OpenAPI(), Log: log, Metrics: registry,
 		AdminListener: opts.adminListener, RequestTimeout: opts.requestTimeout,
-		RequestsPerCaller: opts.requests, EmergencyCallsPerCaller: opts.emergencies,
+		Proxies: opts.proxies, RequestsPerCaller: opts.requests, EmergencyCallsPerCaller: opts.emergencies,
 		Version: api.Version{Version: "test", Commit: "unknown", Go: "go"},
 		Ready: func(context.Context) []api.Check {
 			if checks := s.ready.Load(); checks != nil {

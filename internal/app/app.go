@@ -122,7 +122,7 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	a.handler, err = api.New(api.Config{
 		Service: a.service, Authenticator: auth, Ready: a.ready, Metrics: a.metrics.registry,
 		AdminListener: cfg.AdminListen != "", Spec: spec.OpenAPI(), Log: opts.Log,
-		RequestsPerCaller: cfg.Limits.RequestsPerCaller, EmergencyCallsPerCaller: cfg.Limits.EmergencyCallsPerCaller,
+		Proxies: cfg.Proxies(), RequestsPerCaller: cfg.Limits.RequestsPerCaller, EmergencyCallsPerCaller: cfg.Limits.EmergencyCallsPerCaller,
 		Version: api.Version{Version: version.Version, Commit: version.Commit, Go: version.Go()},
 	})
 	return a, err

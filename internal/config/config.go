@@ -20,6 +20,8 @@ type Config struct {
 	// terminates TLS.
 	InsecureHTTP bool `yaml:"insecure_http"`
 	TLS          TLS  `yaml:"tls"`
+	// TrustedProxies are the networks whose X-Forwarded-For is believed.
+	TrustedProxies []string `yaml:"trusted_proxies"`
 	// Limits bounds what callers can hold.
 	Limits Limits `yaml:"limits"`
 
@@ -45,6 +47,12 @@ type TLS struct {
 
 // Enabled reports whether the API is served over TLS.
 func (t TLS) Enabled() bool { return t.CertFile != "" }
+
+// Proxies are the trusted proxies of a valid configuration.
+func (c Config) Proxies() authn.Proxies {
+	p, _, _ := authn.ParseProxies(c.TrustedProxies) // the validation has read them
+	return p
+}
 
 // Limits are about connections to the API, and about the requests of one caller
 // in a second; zero means the default.

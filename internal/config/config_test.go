@@ -65,6 +65,7 @@ func TestProblemsNameTheirLine(t *testing.T) {
 		"negative limit":        {"policy_file:", "limits: {connections: -1}\npolicy_file:", ":9: limits.connections: must not be negative"},
 		"a limit beyond reason": {"policy_file:", "limits: {requests_per_caller: 1000001}\npolicy_file:", ":9: limits.requests_per_caller: must be requests a second"},
 		"negative budget":       {"policy_file:", "limits: {emergency_calls_per_caller: -1}\npolicy_file:", ":9: limits.emergency_calls_per_caller: must be calls a second"},
+		"everybody a proxy":     {"policy_file:", "trusted_proxies: [10.0.0.0/8, 0.0.0.0/0]\npolicy_file:", ":9: trusted_proxies[1]: \"0.0.0.0/0\" is every address"},
 		"bad sink":              {"policy_file:", "notify:\n  sinks:\n    - {name: x, type: pigeon}\npolicy_file:", ":11: notify.sinks[0].type"},
 		"bad level":             {"policy_file:", "log: {level: loud}\npolicy_file:", ":9: log.level"},
 	}

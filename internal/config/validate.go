@@ -51,6 +51,7 @@ func (v *validator) require(ok bool, path, format string, args ...any) {
 
 func (c Config) validate(v *validator) {
 	c.validateListeners(v)
+	c.validateProxies(v)
 	c.validateLimits(v)
 	c.validateStore(v)
 	c.validateAuth(v)
@@ -76,6 +77,12 @@ func (c Config) validateListeners(v *validator) {
 			v.add("admin_listen", "%s", problem)
 		}
 		v.require(c.AdminListen != c.Listen || strings.HasSuffix(c.Listen, ":0"), "admin_listen", "must differ from listen")
+	}
+}
+
+func (c Config) validateProxies(v *validator) {
+	if _, i, err := authn.ParseProxies(c.TrustedProxies); err != nil {
+		v.add(fmt.Sprintf("trusted_proxies[%d]", i), "%s", err)
 	}
 }
 
