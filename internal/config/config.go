@@ -39,10 +39,13 @@ type Config struct {
 	Log    Log           `yaml:"log"`
 }
 
-// TLS names the server's certificate chain and key, PEM files.
+// TLS names the server's certificate chain and key, PEM files, and the
+// authorities whose certificates clients may or must have.
 type TLS struct {
-	CertFile string `yaml:"cert_file"`
-	KeyFile  string `yaml:"key_file"`
+	CertFile     string `yaml:"cert_file"`
+	KeyFile      string `yaml:"key_file"`
+	ClientCAFile string `yaml:"client_ca_file"`
+	ClientAuth   string `yaml:"client_auth"` // none | verify | require; empty: none
 }
 
 // Enabled reports whether the API is served over TLS.

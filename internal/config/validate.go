@@ -70,6 +70,7 @@ func (c Config) validateListeners(v *validator) {
 		v.add("listen", "%s", problem)
 	}
 	v.require((c.TLS.CertFile == "") == (c.TLS.KeyFile == ""), "tls", "needs cert_file and key_file together")
+	c.validateClientAuth(v)
 	v.require(Loopback(c.Listen) || c.TLS.Enabled() || c.InsecureHTTP, "listen",
 		"%q is not a loopback address: tokens and AWS credentials would cross the network in the clear. Set tls, or say insecure_http: true when TLS ends in front of this server", c.Listen)
 	if c.AdminListen != "" {
@@ -77,6 +78,18 @@ func (c Config) validateListeners(v *validator) {
 			v.add("admin_listen", "%s", problem)
 		}
 		v.require(c.AdminListen != c.Listen || strings.HasSuffix(c.Listen, ":0"), "admin_listen", "must differ from listen")
+	}
+}
+
+func (c Config) validateClientAuth(v *validator) {
+	switch auth := c.TLS.ClientAuth; auth {
+	case "", "none":
+		v.require(c.TLS.ClientCAFile == "", "tls.client_ca_file", "is for tls.client_auth: verify or require")
+	case "verify", "require":
+		v.require(c.TLS.Enabled(), "tls.client_auth", "needs cert_file and key_file")
+		v.require(c.TLS.ClientCAFile != "", "tls.client_auth", "%s needs client_ca_file", auth)
+	default:
+		v.add("tls.client_auth", "%q is unknown: use none, verify or require", auth)
 	}
 }
 
