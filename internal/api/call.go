@@ -67,6 +67,9 @@ func (h *Handler) serve(e endpoint) http.HandlerFunc {
 		header["X-Request-Id"] = []string{c.id}
 		header["X-Content-Type-Options"] = h.nosniff
 		header["Cache-Control"] = h.noStore
+		if len(r.TransferEncoding) > 0 && r.ProtoMajor == 1 {
+			header["Connection"] = []string{"close"} // as Strict relies on
+		}
 		if e.authenticated {
 			if err := c.authenticate(); err != nil {
 				c.fail(err)

@@ -27,3 +27,15 @@ func (b *budgets) SpendRequest(name string, now time.Time) time.Duration {
 func (b *budgets) Len() int { return min(b.requests.recent.Len(), len(b.requests.byName)) }
 
 func (l *logins) Len() int { return min(l.recent.Len(), len(l.byAddr)) }
+
+// CheckHeads feeds data in pieces of a size, as a connection does.
+func CheckHeads(data []byte, size int) (good int, ok bool) {
+	var h head
+	for at := 0; at < len(data); at += size {
+		n, ok := h.check(data[at:min(at+size, len(data))])
+		if !ok {
+			return at + n, false
+		}
+	}
+	return len(data), true
+}

@@ -119,7 +119,7 @@ func start(t testing.TB, opts options) *server {
 	s.url = "http://" + listener.Addr().String()
 	srv := api.NewServer(s.handler, log, s.handler.Drain)
 	s.http = srv
-	go func() { _ = srv.Serve(listener) }()
+	go func() { _ = srv.Serve(api.Strict(listener)) }()
 	t.Cleanup(func() { _ = srv.Close() })
 	return s
 }

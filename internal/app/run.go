@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -97,9 +96,9 @@ func (a *App) listen(addr string, withTLS bool, total, perAddress int) (net.List
 		return nil, explainListen(addr, err)
 	}
 	if l = a.limited(l, total, perAddress); !withTLS {
-		return l, nil
+		return api.Strict(l), nil
 	}
-	return tls.NewListener(l, a.tls.Config()), nil
+	return api.Secure(l, a.tls.Config(), a.opts.Log), nil
 }
 
 // explainListen adds what to do about an address that can't be had.
