@@ -43,8 +43,9 @@ func (s *server) exchange(t *testing.T, text string) (statuses []int) {
 // smuggled is an invocation that a proxy in front would have taken for part of
 // another request.
 func smuggled() string {
+	sent := body() // its fields come in another order each time
 	return fmt.Sprintf("POST /v1/breakglass HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
-		tokenOf(alice), len(body()), body())
+		tokenOf(alice), len(sent), sent)
 }
 
 // Every request here means one thing to some proxies and another to net/http as
@@ -104,8 +105,9 @@ func TestNoRequestIsSmuggledPastAProxy(t *testing.T) {
 func TestRequestsInARowAreAnsweredInTheirOrder(t *testing.T) {
 	s := start(t, options{})
 	get := func(path string) string { return "GET " + path + " HTTP/1.1\r\nHost: x\r\n\r\n" }
-	chunked := strings.Replace(smuggled(), "Content-Length", "Transfer-Encoding: chunked\r\nX-Length", 1)
-	chunked = strings.Replace(chunked, body(), fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(body()), body()), 1)
+	head, sent, _ := strings.Cut(smuggled(), "\r\n\r\n")
+	chunked := strings.Replace(head, "Content-Length", "Transfer-Encoding: chunked\r\nX-Length", 1) +
+		fmt.Sprintf("\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(sent), sent)
 	assert.Equal(t, []int{200, 404, 201, 200, 409}, s.exchange(t, get("/healthz")+get("/nowhere")+smuggled()+get("/version")+chunked+get("/healthz")),
 		"a body in chunks is the last thing on its connection")
 	statuses := s.exchange(t, get("/healthz")+"GET /healthz HTTP/1.1\nHost: x\n\n"+get("/healthz"))
