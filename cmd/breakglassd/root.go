@@ -169,7 +169,7 @@ func writeAddr(path, addr string) error {
 		return nil
 	}
 	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, []byte(addr+"\n"), 0o644); err != nil { //nolint:gosec // an address is no secret
+	if err := os.WriteFile(tmp, []byte(addr+"\n"), 0o644); err != nil { // #nosec G306 -- an address is no secret
 		return err
 	}
 	return os.Rename(tmp, path)

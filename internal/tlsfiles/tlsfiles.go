@@ -40,12 +40,10 @@ func Open(files Files, now func() time.Time, notify func(reload.Change)) (*Keepe
 // Config is what a listener is served with. Each handshake takes the
 // certificate that is in force then; connections that are open go on.
 func (k *Keeper) Config() *tls.Config {
-	first := k.current().config
-	return &tls.Config{
-		MinVersion: first.MinVersion, CipherSuites: first.CipherSuites, NextProtos: first.NextProtos,
-		SessionTicketsDisabled: first.SessionTicketsDisabled,
-		GetConfigForClient:     func(*tls.ClientHelloInfo) (*tls.Config, error) { return k.current().config, nil },
-	}
+	c := modern()
+	c.SessionTicketsDisabled = k.current().config.SessionTicketsDisabled
+	c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) { return k.current().config, nil }
+	return c
 }
 
 func (k *Keeper) current() *Material {
