@@ -169,7 +169,8 @@ func writeAddr(path, addr string) error {
 		return nil
 	}
 	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, []byte(addr+"\n"), 0o644); err != nil { // #nosec G306 -- an address is no secret
+	err := os.WriteFile(tmp, []byte(addr+"\n"), 0o644) // #nosec G306 -- an address is no secret
+	if err != nil {
 		return err
 	}
 	return os.Rename(tmp, path)
