@@ -89,6 +89,11 @@ func (p pair) certificate(t testing.TB) tls.Certificate {
 	return c
 }
 
+// trusting is the configuration of a client that trusts the authority.
+func trusting(a *authority) *tls.Config {
+	return &tls.Config{RootCAs: a.pool, MinVersion: tls.VersionTLS12}
+}
+
 // over makes a caller speak TLS with that configuration.
 func (c caller) over(config *tls.Config, http2 bool) caller {
 	transport := &http.Transport{TLSClientConfig: config, ForceAttemptHTTP2: http2, MaxIdleConnsPerHost: 16}
