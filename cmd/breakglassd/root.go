@@ -60,9 +60,9 @@ func newRoot(stderr io.Writer) *cobra.Command {
 		Long: `breakglassd decides who may break the glass, records it, tells the security
 team, and hands out AWS credentials that end with the event.
 
-It logs to standard error. SIGHUP reads the policy and rate-limit files again
-(they are also read when they change) and reopens the audit mirror; SIGTERM
-finishes what was accepted and stops.`,
+It logs to standard error. SIGHUP reads the policy, the rate limits and
+the certificate again (they are also read when they change) and reopens the
+audit mirror; SIGTERM finishes what was accepted and stops.`,
 		Example: `  breakglassd --dev
   breakglassd check --config /etc/breakglass/config.yaml
   breakglassd --config /etc/breakglass/config.yaml`,

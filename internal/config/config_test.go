@@ -132,8 +132,8 @@ func TestTheExampleWritesWhereTheUnitLetsIt(t *testing.T) {
 func TestTheCommentsOfTheExampleAreConfiguration(t *testing.T) {
 	text, err := os.ReadFile("../../examples/config.yaml")
 	require.NoError(t, err)
-	commented := regexp.MustCompile(`(?m)^# ((?:tls|admin_listen):.*|  cert_file:.*|  key_file:.*|  # .*)$`)
-	require.Len(t, commented.FindAllString(string(text), -1), 5)
+	commented := regexp.MustCompile(`(?m)^# ((?:tls|admin_listen|trusted_proxies):.*|  cert_file:.*|  key_file:.*|  # .*)$`)
+	require.Len(t, commented.FindAllString(string(text), -1), 6)
 	c, err := Parse("/etc/breakglass/config.yaml", commented.ReplaceAll(text, []byte("$1")))
 	require.NoError(t, err)
 	assert.Equal(t, "/etc/breakglass/tls.crt", c.TLS.CertFile)
