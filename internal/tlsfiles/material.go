@@ -86,7 +86,8 @@ func (f Files) parse(data [][]byte) (*Material, error) {
 		m.config.ClientAuth = tls.VerifyClientCertIfGiven
 	case None, "":
 	}
-	// A resumed session would outlive the authority that vouched for its client.
+	// No session outlives the authority that vouched for its client, whatever
+	// crypto/tls looks at when it resumes one.
 	m.config.SessionTicketsDisabled = true
 	return m, nil
 }
