@@ -267,7 +267,8 @@ func serveOn(t *testing.T, st teststore.Store, wrap func(breakglass.Store) break
 		Sinks:    func(breakglass.EntryType, string) []string { return nil },
 		Now:      time.Now,
 	})
-	h, err := api.New(api.Config{Service: svc, Authenticator: auth, Spec: spec.OpenAPI(), Log: slog.New(slog.DiscardHandler)})
+	h, err := api.New(api.Config{Service: svc, Authenticator: auth, Spec: spec.OpenAPI(), Log: slog.New(slog.DiscardHandler),
+		RequestsPerCaller: fast, EmergencyCallsPerCaller: fast})
 	require.NoError(t, err)
 	server := httptest.NewServer(h)
 	ctx, cancel := context.WithCancel(t.Context())
