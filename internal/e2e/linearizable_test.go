@@ -148,7 +148,7 @@ func (r *recorder) record(t *testing.T, clients int, atLeast time.Duration, enou
 	var wg sync.WaitGroup
 	for client := range clients {
 		wg.Go(func() {
-			rnd := rand.New(rand.NewPCG(uint64(client), piece)) //nolint:gosec // which operation comes next is no secret
+			rnd := rand.New(rand.NewPCG(uint64(client), piece)) // which operation comes next is no secret
 			for !stop.Load() && r.one(t, client, rnd) {
 			}
 		})

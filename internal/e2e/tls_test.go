@@ -154,7 +154,7 @@ func TestOldProtocolsAndCiphersAreRefused(t *testing.T) {
 	s := site{dir: t.TempDir(), more: withTLS}
 	p := s.overTLS(t, ca, ca.issue(t, 12*time.Hour))
 	for _, version := range []uint16{tls.VersionTLS10, tls.VersionTLS11} {
-		assert.Error(t, p.accepts(t, &tls.Config{RootCAs: ca.pool, MinVersion: version, MaxVersion: version}), tls.VersionName(version)) //nolint:gosec // the server must refuse it
+		assert.Error(t, p.accepts(t, &tls.Config{RootCAs: ca.pool, MinVersion: version, MaxVersion: version}), tls.VersionName(version)) // the server must refuse it
 	}
 	assert.NoError(t, p.accepts(t, &tls.Config{RootCAs: ca.pool, MinVersion: tls.VersionTLS13}))
 	aead := 0
