@@ -29,14 +29,23 @@ type aws struct {
 	arn    atomic.Value
 	panics bool
 	asked  atomic.Int32
+	// held is what STS waits for before it answers the key of a flood.
+	held chan struct{}
 }
+
+const floodKey = "AKIAFLOODFLOODFLOO00"
 
 func newAWS(t testing.TB) *aws {
 	t.Helper()
-	a := &aws{}
+	a := &aws{held: make(chan struct{})}
 	a.says("arn:aws:iam::123456789012:user/alice")
-	sts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	sts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.asked.Add(1)
+		if strings.Contains(r.Header.Get("Authorization"), floodKey) {
+			<-a.held
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
 		arn := a.arn.Load().(string)
 		if arn == "" {
 			w.WriteHeader(http.StatusInternalServerError)

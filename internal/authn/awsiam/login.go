@@ -31,6 +31,7 @@ type Login struct {
 	cfg   Config
 	deps  Deps
 	asker *asker
+	asked spent
 }
 
 // New expects a configuration that passed Validate. It asks nobody anything.
@@ -84,8 +85,14 @@ func (l *Login) Login(ctx context.Context, p Proof) (Session, error) {
 	if err := l.check(s, now); err != nil {
 		return Session{}, err
 	}
+	if !l.asked.take(s.nonce, now) {
+		return Session{}, replayed()
+	}
 	id, err := l.asker.ask(ctx, s)
 	if err != nil {
+		if no := (*refusedError)(nil); !errors.As(err, &no) && !errors.Is(err, errUnsupported) {
+			l.asked.giveBack(s.nonce)
+		}
 		return Session{}, l.refused(ctx, id, err)
 	}
 	if id.Partition != partitionOf(s.region) {
@@ -102,12 +109,16 @@ func (l *Login) Login(ctx context.Context, p Proof) (Session, error) {
 		return Session{}, breakglass.AsError(err)
 	}
 	if !first {
-		return Session{}, refuse(errReplayed, "This nonce was used before. Ask for a new challenge, and sign that.")
+		return Session{}, replayed()
 	}
 	return l.session(name, groups, id, s.server, now)
 }
 
 var errReplayed = errors.New("the nonce was used before")
+
+func replayed() error {
+	return refuse(errReplayed, "This nonce was used before. Ask for a new challenge, and sign that.")
+}
 
 // check is what can be said without STS.
 func (l *Login) check(s signed, now time.Time) error {
