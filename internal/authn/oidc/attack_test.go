@@ -327,12 +327,45 @@ func TestRequiredClaimsAreExact(t *testing.T) {
 
 func TestAnAddressThatIsNotVerifiedIsNoName(t *testing.T) {
 	w := newWorld(t)
-	for _, bad := range []any{false, "false", "", 1, json.RawMessage("null"), []bool{true}} {
+	for _, bad := range []any{nil, false, "false", "", 1, json.RawMessage("null"), []bool{true}} {
 		w.refused(t, w.token(t, map[string]any{"email_verified": bad}))
 	}
 	for _, good := range []any{true, "true"} {
 		_, err := w.Token(t, w.token(t, map[string]any{"email_verified": good}))
 		assert.NoError(t, err)
+	}
+	trusting := newWorld(t, func(c *Config) { c.EmailVerified = NotRequired })
+	_, err := trusting.Token(t, trusting.token(t, map[string]any{"email_verified": nil}))
+	assert.NoError(t, err)
+	require.Len(t, Warnings([]Config{{EmailVerified: NotRequired}}), 1)
+	assert.Contains(t, Warnings([]Config{{EmailVerified: NotRequired}})[0], "auth.oidc[0].email_verified is not_required")
+	assert.Empty(t, Warnings([]Config{{}}))
+}
+
+func TestAttackTokenForAnotherPurpose(t *testing.T) {
+	w := newWorld(t)
+	for claim, values := range map[string][]any{
+		"events": {map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}, json.RawMessage("null")},
+		"cnf":    {map[string]any{"jkt": "x"}, map[string]any{}},
+		"act":    {map[string]any{"sub": "robot"}},
+		"typ":    {"Refresh", "Offline", "Logout", "logout", []string{"Refresh"}, 7},
+	} {
+		for _, value := range values {
+			w.refused(t, w.token(t, map[string]any{claim: value}))
+		}
+	}
+	for _, good := range []string{"Bearer", "ID"} {
+		_, err := w.Token(t, w.token(t, map[string]any{"typ": good}))
+		assert.NoError(t, err)
+	}
+}
+
+func TestTokensThatAreGoodForTooLongAreRefused(t *testing.T) {
+	for limit, most := range map[time.Duration]time.Duration{0: 24 * time.Hour, time.Hour: time.Hour} {
+		w := newWorld(t, func(c *Config) { c.MaxLifetime = yamlDuration(limit) })
+		_, err := w.Token(t, w.token(t, map[string]any{"exp": w.clock.Now().Add(most).Unix()}))
+		assert.NoError(t, err)
+		assert.Contains(t, w.refused(t, w.token(t, map[string]any{"exp": w.clock.Now().Add(most + time.Second).Unix()})), "longer")
 	}
 }
 

@@ -16,7 +16,8 @@ func TestEveryFaultOfTheIssuersIsReportedAtOnce(t *testing.T) {
 		{Issuer: "https://login.example.com", Name: "x", Audiences: []string{"a"}, UsernameClaim: "sub", NamePrefix: ":sys", ClockSkew: &negative,
 			Login: &Login{ClientID: "bgctl", Scopes: []string{"email", "a b"}, Token: "refresh_token"}},
 		{Issuer: "https://login.example.com", Name: "x", Audiences: []string{"a"}, UsernameClaim: "sub", GroupPrefix: "a\n", RequiredClaims: map[string]string{"x": ""}, Login: &Login{}},
-		{Issuer: "https://me@login.example.com?x=y", Audiences: []string{"a"}, UsernameClaim: "sub"},
+		{Issuer: "https://me@login.example.com?x=y", Audiences: []string{"a"}, UsernameClaim: "sub", EmailVerified: NotRequired},
+		{Issuer: "https://two.example.com", Audiences: []string{"a"}, UsernameClaim: "email", EmailVerified: "false", MaxLifetime: 1},
 	}) {
 		got[p.Path] += p.Message
 	}
@@ -27,6 +28,7 @@ func TestEveryFaultOfTheIssuersIsReportedAtOnce(t *testing.T) {
 		"[2].name_prefix": "colon", "[2].clock_skew": "from 0s", "[2].login.scopes": "openid", "[2].login.scopes[1]": "is not a scope", "[2].login.token": "id_token or access_token",
 		"[3].issuer": "is also that of [2]", "[3].name": "is also that of [2]", "[3].group_prefix": "control", "[3].required_claims": "name and a value",
 		"[3].login.client_id": "empty", "[3].audiences": "must hold login.client_id", "[4].issuer": "no user, query",
+		"[4].email_verified": "username_claim: email alone", "[5].email_verified": "required or not_required", "[5].max_lifetime": "from 1m",
 	} {
 		assert.Contains(t, got[path], want, path)
 		delete(got, path)
