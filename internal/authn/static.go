@@ -74,7 +74,8 @@ func NewAt(tokens []Token, roles Roles, now func() time.Time) (*Static, error) {
 			return nil, err // can't be: it is checked
 		}
 		via := breakglass.Via{Method: breakglass.MethodToken, Source: t.Label}
-		owner, err := s.roles.Principal(Identity{Name: t.Name, Groups: t.Groups, Via: via})
+		// The configuration may write a name in any spelling, unlike a login.
+		owner, err := s.roles.Principal(Identity{Name: breakglass.Canonical(t.Name), Groups: t.Groups, Via: via})
 		if err != nil {
 			return nil, fmt.Errorf("auth.tokens[%d]: %w", i, err)
 		}

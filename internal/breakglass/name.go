@@ -32,6 +32,24 @@ func CanonicalName(s string) (name, problem string) {
 	return name, ""
 }
 
+// LoginName is CanonicalName for the name that a way in gives. Two accounts of
+// one identity provider must not become one person here, so the folding beyond
+// letter case is refused where people are told apart by it: straße.de and
+// strasse.de are two domains, and a provider that has full-width letters or
+// ligatures in its names has others without them.
+func LoginName(s string) (name, problem string) {
+	name, problem = CanonicalName(s)
+	if problem == "" && name != simplyFolded.Replace(strings.ToLower(norm.NFC.String(s))) {
+		return "", fmt.Sprintf("is another spelling of %q, which may be somebody else's: only upper and lower case may differ", name)
+	}
+	return name, problem
+}
+
+// simplyFolded are letters that nobody is told apart by: the sigma at the end
+// of a word, and the Thai and Lao am, which are one character on every keyboard
+// and two in NFKC.
+var simplyFolded = strings.NewReplacer("ς", "σ", "\u0e33", "\u0e4d\u0e32", "\u0eb3", "\u0ecd\u0eb2")
+
 // CheckPersonName returns what is wrong with the name of a person, or "".
 func CheckPersonName(s string) string {
 	_, problem := CanonicalName(s)

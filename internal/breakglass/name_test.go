@@ -58,6 +58,27 @@ func TestNamesThatPassForOthersAreRefused(t *testing.T) {
 	assert.Contains(t, problem, "1 to 256", "the length counts after folding")
 }
 
+// Two accounts of one identity provider must not log in as one person.
+func TestALoginIsNotMergedWithAnotherNameBeyondItsCase(t *testing.T) {
+	for _, name := range []string{"anna@straße.de", "ａｌｉｃｅ@example.com", "ﬁona@example.com", "aliſe@example.com", "anna@STRAẞE.de"} {
+		login, problem := breakglass.LoginName(name)
+		assert.Empty(t, login, name)
+		assert.Contains(t, problem, "another spelling of", name)
+		_, problem = breakglass.CanonicalName(name)
+		assert.Empty(t, problem, "the configuration may write %s", name)
+	}
+	for name, want := range map[string]string{
+		"Alice@Example.com": "alice@example.com", "JOSE\u0301@example.com": "josé@example.com", "Γιάννης": "γιάννησ", "ЖУКОВ": "жуков",
+		"山田太郎": "山田太郎", "น้ำ": "น้\u0e4d\u0e32", "김철수": "김철수", "ОЛЕКСАНДР": "олександр",
+	} {
+		login, problem := breakglass.LoginName(name)
+		assert.Empty(t, problem, name)
+		assert.Equal(t, want, login, name)
+	}
+	_, problem := breakglass.LoginName("аlice@example.com")
+	assert.Contains(t, problem, "several scripts")
+}
+
 func TestGroupsCompareExactlyInOneForm(t *testing.T) {
 	composed, problem := breakglass.CanonicalGroup("e\u0301quipe A")
 	require.Empty(t, problem)
@@ -85,6 +106,12 @@ func FuzzCanonicalName(f *testing.F) {
 		}
 		if !norm.NFKC.IsNormalString(name) || breakglass.CheckName(name) != "" {
 			t.Fatalf("%q becomes %q, which is in bad form", s, name)
+		}
+		if login, problem := breakglass.LoginName(s); problem == "" && login != name {
+			t.Fatalf("%q logs in as %q and is %q", s, login, name)
+		}
+		if login, problem := breakglass.LoginName(name); problem != "" {
+			t.Fatalf("nobody can log in as %q: %q %s", name, login, problem)
 		}
 		for _, variant := range []string{norm.NFD.String(s), norm.NFC.String(s), strings.ToUpper(name), strings.ToLower(name)} {
 			if v, problem := breakglass.CanonicalName(variant); problem == "" && v != name {
