@@ -38,8 +38,8 @@ type Static struct {
 	now    func() time.Time
 	roles  Roles
 	hashes [][sha256.Size]byte
-	tokens []known // of hashes[i]
-	byName map[string]breakglass.Principal
+	tokens []known          // of hashes[i]
+	byName map[string][]int // tokens of an owner
 }
 
 // known is a token that somebody may present.
@@ -67,7 +67,7 @@ func NewAt(tokens []Token, roles Roles, now func() time.Time) (*Static, error) {
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	s := &Static{now: now, roles: roles.canonical(), byName: map[string]breakglass.Principal{}}
+	s := &Static{now: now, roles: roles.canonical(), byName: map[string][]int{}}
 	for i, t := range tokens {
 		hash, err := hex.DecodeString(t.SHA256)
 		if err != nil {
@@ -89,8 +89,7 @@ func NewAt(tokens []Token, roles Roles, now func() time.Time) (*Static, error) {
 		}
 		s.hashes = append(s.hashes, [sha256.Size]byte(hash))
 		s.tokens = append(s.tokens, k)
-		owner.Via = breakglass.Via{} // whoever is looked up didn't log in
-		s.byName[owner.Name] = owner
+		s.byName[owner.Name] = append(s.byName[owner.Name], i)
 	}
 	return s, nil
 }
@@ -131,15 +130,18 @@ func (k *known) usable(r *http.Request, now time.Time) error {
 	switch {
 	case len(k.from) > 0 && !within(k.from, ClientAddr(r)):
 		return Invalid(fmt.Errorf("a token of %q was used from %s, where it is not allowed", k.owner.Name, ClientAddr(r)))
-	case now.Before(k.notBefore):
+	case !k.started(now):
 		return InvalidBecause(fmt.Sprintf("This token is not valid before %s.", k.notBefore.Format(time.RFC3339)),
 			fmt.Errorf("a token of %q is not valid yet", k.owner.Name))
-	case !k.expires.IsZero() && !now.Before(k.expires):
+	case k.ended(now):
 		return InvalidBecause(fmt.Sprintf("This token expired at %s. Ask the operators of this server for a new one.", k.expires.Format(time.RFC3339)),
 			fmt.Errorf("a token of %q has expired", k.owner.Name))
 	}
 	return nil
 }
+
+func (k *known) started(now time.Time) bool { return !now.Before(k.notBefore) }
+func (k *known) ended(now time.Time) bool   { return !k.expires.IsZero() && !now.Before(k.expires) }
 
 func within(networks []netip.Prefix, addr netip.Addr) bool {
 	for _, n := range networks {
@@ -150,10 +152,19 @@ func within(networks []netip.Prefix, addr netip.Addr) bool {
 	return false
 }
 
-// Lookup implements breakglass.Directory.
+// Lookup implements breakglass.Directory. Whoever has no token that is valid now
+// is nobody: what belonged to an owner is not to be had in their name after
+// their last token has ended.
 func (s *Static) Lookup(name string) (breakglass.Principal, bool) {
-	p, ok := s.byName[breakglass.Canonical(name)]
-	return p, ok
+	now := s.now()
+	for _, i := range s.byName[breakglass.Canonical(name)] {
+		if k := &s.tokens[i]; k.started(now) && !k.ended(now) {
+			p := k.owner // its groups are those of all tokens of the name
+			p.Via = breakglass.Via{}
+			return p, true
+		}
+	}
+	return breakglass.Principal{}, false
 }
 
 // parseNetwork reads a network such as 10.0.0.0/8, or a single address.
