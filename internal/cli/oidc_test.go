@@ -241,7 +241,7 @@ func TestLoginOnAnotherMachine(t *testing.T) {
 	require.NotEmpty(t, refresh)
 	out, errs, code := s.run(t, "whoami", "-o", "json")
 	require.Equal(t, 0, code, errs)
-	assert.Contains(t, out, `"oidc:`+s.provider.Issuer+`"`)
+	assert.Contains(t, out, `"oidc:`+s.provider.Issuer+`#alice"`)
 	s.logsOut(t, refresh)
 }
 

@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -135,7 +136,11 @@ func (c Config) identify(cl claims) (authn.Identity, error) {
 	if name == "" || strings.HasPrefix(c.NamePrefix+name, ":") {
 		return authn.Identity{}, refuse(badClaims, "claim %q is no name", c.UsernameClaim)
 	}
-	id := authn.Identity{Name: c.NamePrefix + name, Assurance: assurance(cl)}
+	source, err := c.source(cl)
+	if err != nil {
+		return authn.Identity{}, err
+	}
+	id := authn.Identity{Name: c.NamePrefix + name, Via: breakglass.Via{Method: breakglass.MethodOIDC, Source: source}, Assurance: assurance(cl)}
 	if problem := breakglass.CheckPersonName(id.Name); problem != "" {
 		return authn.Identity{}, refuse(badClaims, "claim %q %s", c.UsernameClaim, problem)
 	}
@@ -152,6 +157,35 @@ func (c Config) identify(cl claims) (authn.Identity, error) {
 		}
 	}
 	return id, nil
+}
+
+// maxSubject bounds the subject in what is on record; longer ones stand there
+// as their SHA-256. OpenID Connect allows 255 bytes.
+const maxSubject = 255
+
+// source is what vouches for the name: the issuer and, behind a #, which an
+// issuer can't hold, the account. The claim that the name is made of can move to
+// another account; the subject never does (OpenID Connect Core 1.0, section 2).
+func (c Config) source(cl claims) (string, error) {
+	if _, there := cl["sub"]; !there {
+		return c.Issuer, nil // access tokens of some issuers
+	}
+	sub, err := cl.text("sub")
+	if err != nil || sub == "" {
+		return "", refuse(badClaims, "claim sub is empty or no string")
+	}
+	if len(sub) > maxSubject {
+		return fmt.Sprintf("%s#sha256:%x", c.Issuer, sha256.Sum256([]byte(sub))), nil
+	}
+	var b strings.Builder
+	for _, ch := range []byte(sub) {
+		if ch <= ' ' || ch >= 0x7f || ch == '%' {
+			fmt.Fprintf(&b, "%%%02X", ch)
+			continue
+		}
+		b.WriteByte(ch)
+	}
+	return c.Issuer + "#" + b.String(), nil
 }
 
 // assurance is what the issuer says about how the person logged in. It is

@@ -37,13 +37,36 @@ func TestAGoodTokenNamesItsOwner(t *testing.T) {
 	who, err := w.Token(t, w.token(t, map[string]any{"amr": []string{"pwd", "otp"}, "acr": "gold", "auth_time": w.clock.Now().Unix()}))
 	require.NoError(t, err)
 	assert.Equal(t, authn.Identity{Name: "alice@example.com", Groups: []string{"oncall", "db", "oncall"},
-		Via:       breakglass.Via{Method: breakglass.MethodOIDC, Source: w.issuer.URL},
+		Via:       breakglass.Via{Method: breakglass.MethodOIDC, Source: w.issuer.URL + "#7"},
 		Assurance: breakglass.Assurance{Methods: []string{"pwd", "otp"}, Class: "gold", At: w.clock.Now().Truncate(time.Second)}}, who)
 
 	who, err = w.Token(t, w.token(t, map[string]any{"groups": "security", "amr": 7, "acr": []string{"gold"}, "auth_time": "now"}))
 	require.NoError(t, err)
 	assert.Equal(t, []string{"security"}, who.Groups)
 	assert.Zero(t, who.Assurance, "what is malformed proves nothing")
+}
+
+// The name can pass to another account; the record says which one it was.
+func TestTheAccountOfATokenIsPartOfHowItsOwnerCame(t *testing.T) {
+	w := newWorld(t)
+	for sub, want := range map[string]string{
+		"00u1a2b3c4": "#00u1a2b3c4", "repo:example/infra:ref:refs/heads/main": "#repo:example/infra:ref:refs/heads/main",
+		"a b%\n\u202e#é": "#a%20b%25%0A%E2%80%AE#%C3%A9", strings.Repeat("x", 256): "",
+	} {
+		who, err := w.Token(t, w.token(t, map[string]any{"sub": sub}))
+		require.NoError(t, err)
+		if len(sub) > 255 {
+			assert.Regexp(t, "^oidc:"+w.issuer.URL+"#sha256:[0-9a-f]{64}$", who.Via.String())
+			continue
+		}
+		assert.Equal(t, "oidc:"+w.issuer.URL+want, who.Via.String())
+	}
+	who, err := w.Token(t, w.token(t, map[string]any{"sub": nil}))
+	require.NoError(t, err)
+	assert.Equal(t, "oidc:"+w.issuer.URL, who.Via.String())
+	for _, bad := range []any{"", 7, []string{"7"}, json.RawMessage("null")} {
+		w.refused(t, w.token(t, map[string]any{"sub": bad}))
+	}
 }
 
 func TestAttackUnsignedToken(t *testing.T) {
