@@ -40,6 +40,7 @@ type Static struct {
 	hashes [][sha256.Size]byte
 	tokens []known          // of hashes[i]
 	byName map[string][]int // tokens of an owner
+	denied Denied
 }
 
 // known is a token that somebody may present.
@@ -58,8 +59,8 @@ var (
 // the configuration.
 func New(tokens []Token, roles Roles) (*Static, error) { return NewAt(tokens, roles, time.Now) }
 
-// NewAt is New with a clock of the caller's.
-func NewAt(tokens []Token, roles Roles, now func() time.Time) (*Static, error) {
+// NewAt is New with a clock of the caller's, and names that no way in lets in.
+func NewAt(tokens []Token, roles Roles, now func() time.Time, denied ...string) (*Static, error) {
 	var errs []error
 	for _, p := range Check(tokens, roles) {
 		errs = append(errs, errors.New(p.Path+": "+p.Message))
@@ -67,7 +68,7 @@ func NewAt(tokens []Token, roles Roles, now func() time.Time) (*Static, error) {
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	s := &Static{now: now, roles: roles.canonical(), byName: map[string][]int{}}
+	s := &Static{now: now, roles: roles.canonical(), byName: map[string][]int{}, denied: DenyNames(denied)}
 	for i, t := range tokens {
 		hash, err := hex.DecodeString(t.SHA256)
 		if err != nil {
@@ -118,7 +119,23 @@ func (s *Static) principal(r *http.Request, token string) (breakglass.Principal,
 	if err := k.usable(r, s.now()); err != nil {
 		return breakglass.Principal{}, err
 	}
+	if err := s.denied.check(k.owner); err != nil {
+		return breakglass.Principal{}, err
+	}
 	return k.owner, nil
+}
+
+// letIn is the one principal of an identity that another way in has told,
+// unless nobody of that name is let in.
+func (s *Static) letIn(id Identity) (breakglass.Principal, error) {
+	p, err := s.roles.Principal(id)
+	if err == nil {
+		err = s.denied.check(p)
+	}
+	if err != nil {
+		return breakglass.Principal{}, err
+	}
+	return p, nil
 }
 
 var errWrongToken = unauthenticated(ErrInvalidCredentials, wrongToken)
@@ -153,11 +170,15 @@ func within(networks []netip.Prefix, addr netip.Addr) bool {
 }
 
 // Lookup implements breakglass.Directory. Whoever has no token that is valid now
-// is nobody: what belonged to an owner is not to be had in their name after
-// their last token has ended.
+// is nobody, and so is who is denied: what belonged to an owner is not to be had
+// in their name after their last token has ended.
 func (s *Static) Lookup(name string) (breakglass.Principal, bool) {
 	now := s.now()
-	for _, i := range s.byName[breakglass.Canonical(name)] {
+	name = breakglass.Canonical(name)
+	if s.denied.Has(name) {
+		return breakglass.Principal{}, false
+	}
+	for _, i := range s.byName[name] {
 		if k := &s.tokens[i]; k.started(now) && !k.ended(now) {
 			p := k.owner // its groups are those of all tokens of the name
 			p.Via = breakglass.Via{}

@@ -88,6 +88,12 @@ func TestASessionEndsWithItsRule(t *testing.T) {
 		"groups are those of today")
 	_, err = verify(rule, made, time.Hour)
 	require.ErrorContains(t, err, "This login ended at")
+	long := made
+	long.Expires = now.Add(12 * time.Hour) // made when session_duration was 12h
+	_, err = verify(rule, long, 59*time.Minute)
+	require.NoError(t, err)
+	_, err = verify(rule, long, time.Hour)
+	require.ErrorContains(t, err, "This login ended at "+now.Add(time.Hour).UTC().Format(time.RFC3339))
 	for why, change := range map[string]func(*Rule, *session.Session){
 		"another name":    func(r *Rule, _ *session.Session) { r.Name = "somebody-else" },
 		"another account": func(r *Rule, _ *session.Session) { r.Account = "999988887777" },
