@@ -115,6 +115,21 @@ func TestASessionEndsWithItsRule(t *testing.T) {
 	}
 }
 
+// The same account number in another partition is another account.
+func TestARuleHoldsForItsPartition(t *testing.T) {
+	rules := []Rule{
+		{Account: "123456789012", Partition: "aws", Role: "OnCall", Name: "commercial"},
+		{Account: "123456789012", Partition: "aws-us-gov", Role: "OnCall", Name: "government"},
+	}
+	for partition, want := range map[string]string{"aws": "commercial", "aws-us-gov": "government", "aws-cn": ""} {
+		name, _, ok := resolve(rules, Identity{Account: "123456789012", Partition: partition, Role: "OnCall", Session: "x"})
+		assert.Equal(t, want, name)
+		assert.Equal(t, want != "", ok)
+	}
+	mixed := Config{ServerNames: []string{"here"}, Regions: []string{"us-east-1", "us-gov-west-1"}, Rules: rules}
+	assert.Empty(t, mixed.Validate())
+}
+
 // One person has one name, however the identity provider spells it.
 func TestNamesAreCanonicalAndLookAlikesAreRefused(t *testing.T) {
 	rules := []Rule{{Account: "123456789012", PermissionSet: "Engineer", NameFrom: SessionName, NameSuffix: "@Example.com"}}
