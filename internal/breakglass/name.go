@@ -113,8 +113,35 @@ func checkSpelling(name string) string {
 	if problem := checkSpaces(name); problem != "" {
 		return problem
 	}
-	return used.problem(name)
+	if problem := used.problem(name); problem != "" {
+		return problem
+	}
+	return used.strokes([]rune(name))
 }
+
+// strokes refuses what is read as I, O or a hyphen among Latin letters: single
+// letters of Hangul, and the strokes of Han and kana that have no letter of
+// their own kind beside them, which they have in 一郎 and ロー.
+func (s scripts) strokes(name []rune) string {
+	if !s["Latin"] {
+		return ""
+	}
+	ordinary := func(i int) bool {
+		return i >= 0 && i < len(name) && !strings.ContainsRune(bareStrokes, name[i]) && !strings.ContainsRune(singleHangul, name[i]) &&
+			unicode.In(name[i], unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Bopomofo, unicode.Hangul)
+	}
+	for i, r := range name {
+		if strings.ContainsRune(singleHangul, r) || strings.ContainsRune(bareStrokes, r) && !ordinary(i-1) && !ordinary(i+1) {
+			return fmt.Sprintf("must not contain characters that look like others (found %U)", r)
+		}
+	}
+	return ""
+}
+
+const (
+	singleHangul = "\u1175\u110b\u1173" // i, ieung, eu: I, O and a hyphen
+	bareStrokes  = "\u4e28\u4e00\u30fc" // 丨, 一 and the prolonged sound mark
+)
 
 // checkSpaces refuses what differs from another name in its blanks alone.
 func checkSpaces(name string) string {
