@@ -123,7 +123,7 @@ func (a *app) provider(ctx context.Context, s settings.Settings, o settings.OIDC
 	if err != nil {
 		return nil, usage("The issuer %q is no URL.", o.Issuer)
 	}
-	transport, err := client.NewTransport(u, s.CAPEM)
+	transport, err := client.NewTransport(u, s.ProviderCAPEM)
 	if err != nil {
 		return nil, usage("%s", err.Error())
 	}

@@ -2,11 +2,14 @@ package cli
 
 import (
 	"bytes"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -117,4 +120,39 @@ func TestWhatWasAgreedToOutlivesTheLogin(t *testing.T) {
 	assert.NoError(t, a.confirmOffer(t.Context(), s, o, false))
 	o.ClientID = "first"
 	assert.Error(t, a.confirmOffer(t.Context(), s, o, false))
+}
+
+// Who can make certificates for the server is not trusted to make the provider's.
+func TestTheAuthorityOfTheServerIsNotThatOfTheProvider(t *testing.T) {
+	var provider *httptest.Server
+	provider = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = fmt.Fprintf(w, `{"issuer":%q,"token_endpoint":%q,"authorization_endpoint":%q}`, provider.URL, provider.URL+"/token", provider.URL+"/auth")
+	}))
+	provider.Config.ErrorLog = log.New(io.Discard, "", 0) // of the handshake that bgctl breaks off
+	provider.StartTLS()
+	t.Cleanup(provider.Close)
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	require.NoError(t, os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: provider.Certificate().Raw}), 0o600))
+	for name, works := range map[string]bool{"BGCTL_CA_FILE": false, "BGCTL_PROVIDER_CA_FILE": true} {
+		home := t.TempDir()
+		s, err := settings.Load(func(key string) string { return map[string]string{"HOME": home, name: ca}[key] }, sessionServer)
+		require.NoError(t, err)
+		a := newApp(Program{Stderr: io.Discard, Now: time.Now})
+		_, err = a.provider(t.Context(), s, settings.OIDC{Issuer: provider.URL, ClientID: "bgctl", Token: signin.IDToken})
+		assert.Equal(t, works, err == nil, "%s: %v", name, err)
+	}
+	home := t.TempDir()
+	config := filepath.Join(home, "config.yaml")
+	require.NoError(t, os.WriteFile(config, []byte("provider_ca_file: ca.pem\n"), 0o600))
+	load := func() (settings.Settings, error) {
+		return settings.Load(func(key string) string { return map[string]string{"HOME": home, "BGCTL_CONFIG": config}[key] }, sessionServer)
+	}
+	_, err := load()
+	require.ErrorContains(t, err, "provider_ca_file: ")
+	require.NoError(t, os.WriteFile(filepath.Join(home, "ca.pem"), []byte("x"), 0o600))
+	s, err := load()
+	require.NoError(t, err)
+	assert.Equal(t, "x", string(s.ProviderCAPEM), "relative to the file")
+	assert.Empty(t, s.CAPEM)
 }

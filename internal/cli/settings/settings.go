@@ -20,8 +20,11 @@ type Settings struct {
 	OIDC       *OIDC // instead of Token: the login at an identity provider
 	AWS        *AWS  // instead of Token: the login with an AWS identity
 	AllowHTTP  bool
-	CAPEM      []byte
-	Output     string // "table" or "json"
+	CAPEM      []byte // for the server
+	// ProviderCAPEM is for identity providers: whoever can make certificates for
+	// the server needn't be able to make those of the provider.
+	ProviderCAPEM []byte
+	Output        string // "table" or "json"
 
 	ConfigFile string
 	LoginFile  string
@@ -60,7 +63,11 @@ func Load(getenv func(string) string, server string) (Settings, error) {
 		return s, err
 	}
 	s.token(getenv("BGCTL_TOKEN"), logins)
-	return s, s.ca(getenv("BGCTL_CA_FILE"), f)
+	err = s.ca(&s.CAPEM, "BGCTL_CA_FILE", getenv("BGCTL_CA_FILE"), "ca_file", f.CAFile)
+	if err == nil {
+		err = s.ca(&s.ProviderCAPEM, "BGCTL_PROVIDER_CA_FILE", getenv("BGCTL_PROVIDER_CA_FILE"), "provider_ca_file", f.ProviderCAFile)
+	}
+	return s, err
 }
 
 // paths says where the files are; explicit that the configuration file was
@@ -153,10 +160,12 @@ func (s Settings) Identity() string {
 	return s.Token
 }
 
-func (s *Settings) ca(env string, f file) error {
-	path, from := env, "BGCTL_CA_FILE"
+// ca reads a file of certificates: the one in the environment, or that of a
+// field of the configuration file, which is relative to it.
+func (s *Settings) ca(to *[]byte, envName, env, field, inFile string) error {
+	path, from := env, envName
 	if path == "" {
-		path, from = f.CAFile, "ca_file"
+		path, from = inFile, field
 		if path != "" && !filepath.IsAbs(path) {
 			path = filepath.Join(filepath.Dir(s.ConfigFile), path)
 		}
@@ -168,6 +177,6 @@ func (s *Settings) ca(env string, f file) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", from, err)
 	}
-	s.CAPEM = pem
+	*to = pem
 	return nil
 }
