@@ -74,6 +74,9 @@ type Handler struct {
 	drain    context.CancelFunc
 	logins   *logins
 	budgets  *budgets
+	// awsFailures and awsUnderWay bound what one address costs at STS.
+	awsFailures *logins
+	awsUnderWay *shares
 	// strangers bounds the access log of requests that nobody known made.
 	strangers *lineLimit
 
@@ -92,7 +95,7 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.RequestTimeout <= 0 {
 		cfg.RequestTimeout = DefaultRequestTimeout
 	}
-	h := &Handler{cfg: cfg, logins: newLogins(), budgets: newBudgets(cfg.RequestsPerCaller, cfg.EmergencyCallsPerCaller), strangers: newLineLimit(cfg.Log, "requests without valid credentials or budget"), nosniff: []string{"nosniff"}, noStore: []string{"no-store"}, typeJSON: []string{"application/json"}}
+	h := &Handler{cfg: cfg, logins: newLogins(), awsFailures: newLogins(), awsUnderWay: newShares(awsShare), budgets: newBudgets(cfg.RequestsPerCaller, cfg.EmergencyCallsPerCaller), strangers: newLineLimit(cfg.Log, "requests without valid credentials or budget"), nosniff: []string{"nosniff"}, noStore: []string{"no-store"}, typeJSON: []string{"application/json"}}
 	h.draining, h.drain = context.WithCancel(context.Background())
 	var err error
 	if h.metrics, err = newMetrics(cfg.Metrics); err != nil {

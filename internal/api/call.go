@@ -189,7 +189,7 @@ func (c *call) log(e endpoint, took time.Duration) {
 		attrs = append(attrs, slog.String("code", string(c.failed.Code)))
 		// Of a refused login too: only the log says why.
 		if c.failed.Cause != nil && (c.w.status >= http.StatusInternalServerError || c.failed.Code == breakglass.CodeUnauthenticated) {
-			attrs = append(attrs, slog.String("cause", c.failed.Cause.Error()))
+			attrs = append(attrs, slog.String("cause", loggable(c.failed.Cause.Error())))
 		}
 	}
 	c.h.cfg.Log.LogAttrs(ctx, level, "request", attrs...)

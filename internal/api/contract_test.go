@@ -89,6 +89,7 @@ type answer struct {
 	status int
 	header http.Header
 	body   []byte
+	closes bool // the connection ends with it
 }
 
 // call makes a request and holds the answer against the contract.
@@ -116,7 +117,7 @@ func (s *server) call(t testing.TB, in request) answer {
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(resp.Body)
 	require.NoError(t, err)
-	a := answer{t: t, status: resp.StatusCode, header: resp.Header, body: body}
+	a := answer{t: t, status: resp.StatusCode, header: resp.Header, body: body, closes: resp.Close}
 	c, err := loadContract()
 	require.NoError(t, err)
 	c.check(t, req, a)

@@ -229,12 +229,15 @@ func (i *switchedIssuer) Issue(ctx context.Context, p breakglass.Profile, ev bre
 type switchedAuth struct {
 	*authn.Static
 	panics, down atomic.Bool
+	refuses      atomic.Value // of errorBox: what every caller is refused with
 }
 
 func (a *switchedAuth) Authenticate(r *http.Request) (breakglass.Principal, error) {
 	switch {
 	case a.panics.Load():
 		panic("boom-4711")
+	case a.refuses.Load() != nil:
+		return breakglass.Principal{}, a.refuses.Load().(errorBox).error
 	case a.down.Load():
 		return breakglass.Principal{}, errors.New("dial tcp 10.1.2.3:443: connection refused")
 	}

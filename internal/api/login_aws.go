@@ -63,21 +63,37 @@ type loginDocument struct {
 	AuthenticatedBy string    `json:"authenticated_by"`
 }
 
-// awsLogin serves POST /v1/login/aws.
+// awsLogin serves POST /v1/login/aws. Only STS can tell a good login from a bad
+// one, and asking it is what there is little of. So, other than with tokens, an
+// address that failed too often is turned away before anything is looked at;
+// its failures are counted apart from those of tokens.
 func (h *Handler) awsLogin(c *call) error {
 	p, err := c.readProof()
 	if err != nil {
 		return err
 	}
+	from := authn.ClientAddr(c.r)
+	if wait := h.awsFailures.wait(from, time.Now()); wait > 0 {
+		c.strike(false)
+		return tooManyAWSLogins(wait)
+	}
+	done := h.awsUnderWay.take(from)
+	if done == nil {
+		return tooManyAWSLogins(time.Second)
+	}
+	defer done()
 	ctx, cancel := c.context(0)
 	defer cancel()
 	s, err := h.cfg.AWSLogin.Login(ctx, p)
 	if err != nil {
 		if breakglass.AsError(err).Code == breakglass.CodeUnauthenticated {
+			c.strike(false)
+			h.awsFailures.failed(from, time.Now())
 			c.w.Header().Set("WWW-Authenticate", authn.Challenge(nil)) // every 401 has one (RFC 9110, section 15.5.2)
 		}
 		return err
 	}
+	c.strike(true)
 	via := breakglass.Via{Method: breakglass.MethodAWS, Source: s.Identity.ARN}
 	c.caller = breakglass.Principal{Name: s.Name, Groups: s.Groups, Via: via} // for the log
 	return c.json(http.StatusOK, loginDocument{Token: s.Token, TokenType: "Bearer", ExpiresAt: s.Expires,

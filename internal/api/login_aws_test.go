@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"breakglass/internal/authn"
 	"breakglass/internal/authn/awsiam"
 	"breakglass/internal/authn/session"
 	"breakglass/internal/breakglass"
@@ -29,14 +30,23 @@ type aws struct {
 	arn    atomic.Value
 	panics bool
 	asked  atomic.Int32
+	// held is what STS waits for before it answers the key of a flood.
+	held chan struct{}
 }
 
-func newAWS(t testing.TB) *aws {
+const floodKey = "AKIAFLOODFLOODFLOO00"
+
+func newAWS(t testing.TB, denied ...string) *aws {
 	t.Helper()
-	a := &aws{}
+	a := &aws{held: make(chan struct{})}
 	a.says("arn:aws:iam::123456789012:user/alice")
-	sts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	sts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.asked.Add(1)
+		if strings.Contains(r.Header.Get("Authorization"), floodKey) {
+			<-a.held
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
 		arn := a.arn.Load().(string)
 		if arn == "" {
 			w.WriteHeader(http.StatusInternalServerError)
@@ -51,7 +61,7 @@ func newAWS(t testing.TB) *aws {
 	t.Cleanup(func() { _ = store.Close() })
 	a.real, err = awsiam.New(awsiam.Config{ServerNames: []string{"127.0.0.1"}, Regions: []string{"us-east-1"}, Endpoint: sts.URL,
 		Rules: []awsiam.Rule{{Account: "123456789012", User: "alice", Name: alice, Groups: []string{"engineers"}}}},
-		awsiam.Deps{Keys: session.Random(), Store: store, Now: time.Now})
+		awsiam.Deps{Keys: session.Random(), Store: store, Now: time.Now, Denied: authn.DenyNames(denied)})
 	require.NoError(t, err)
 	t.Cleanup(a.real.Close)
 	return a
@@ -152,6 +162,14 @@ func TestEachRefusalOfALoginHasItsStatus(t *testing.T) {
 	// The cause is in the log, and no part of a proof.
 	assert.Contains(t, s.log.String(), "the nonce was used before")
 	assert.NotContains(t, s.log.String(), strings.Repeat("0a", 32))
+}
+
+func TestWhoIsDeniedGetsNoSession(t *testing.T) {
+	a := newAWS(t, strings.ToUpper(alice))
+	s := start(t, options{awsLogin: a})
+	got := s.login(t, proof(s.challenge(t)))
+	require.Equal(t, http.StatusForbidden, got.status)
+	assert.Contains(t, string(got.body), "auth.denied")
 }
 
 // Readers that take the last of two fields, or any case of a name, made forged

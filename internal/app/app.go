@@ -100,7 +100,7 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 		return nil, err
 	}
 
-	static, err := authn.NewAt(cfg.Auth.Tokens, cfg.RoleMembers(), opts.Now)
+	static, err := authn.NewAt(cfg.Auth.Tokens, cfg.RoleMembers(), opts.Now, cfg.Auth.Denied...)
 	if err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"io/fs"
 	"net/http"
 	"os"
@@ -165,4 +166,29 @@ func TestCheckReadsTheKeysThatSignSessions(t *testing.T) {
 	warnings, err = Check(config)
 	require.NoError(t, err)
 	assert.NotContains(t, strings.Join(warnings, "\n"), "session_keys")
+}
+
+func TestWhoIsDeniedInTheConfigurationIsNotLetIn(t *testing.T) {
+	dir := t.TempDir()
+	c, err := DevConfig("127.0.0.1:0", dir)
+	require.NoError(t, err)
+	tokens := map[string]string{}
+	data, err := os.ReadFile(filepath.Join(dir, DevTokensFile))
+	require.NoError(t, err)
+	require.NoError(t, json.Unmarshal(data, &tokens))
+	c.Auth.Denied = []string{"ALICE"}
+	a, err := New(t.Context(), c, Options{})
+	require.NoError(t, err)
+	require.NoError(t, a.Start())
+	defer func() { require.NoError(t, a.Stop(context.Background())) }()
+	for name, status := range map[string]int{"alice": http.StatusUnauthorized, "sam": http.StatusOK} {
+		require.NotEmpty(t, tokens[name])
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+a.Addr().String()+"/v1/whoami", nil)
+		require.NoError(t, err)
+		req.Header.Set("Authorization", "Bearer "+tokens[name])
+		resp, err := http.DefaultClient.Do(req)
+		require.NoError(t, err)
+		_ = resp.Body.Close()
+		assert.Equal(t, status, resp.StatusCode, name)
+	}
 }

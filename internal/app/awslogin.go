@@ -19,7 +19,7 @@ func (a *App) newAWSLogin() (*awsiam.Login, error) {
 	if err != nil {
 		return nil, err
 	}
-	l, err := awsiam.New(*a.cfg.Auth.AWS, awsiam.Deps{Keys: keys, Store: a.store, Now: a.opts.Now, Log: a.opts.Log})
+	l, err := awsiam.New(*a.cfg.Auth.AWS, awsiam.Deps{Keys: keys, Store: a.store, Now: a.opts.Now, Log: a.opts.Log, Denied: authn.DenyNames(a.cfg.Auth.Denied)})
 	if err != nil {
 		return nil, err
 	}

@@ -155,6 +155,7 @@ func warn(cfg config.Config, now time.Time) []warning {
 	for _, sentence := range slices.Concat(authn.Warnings(cfg.Auth.Tokens, now), oidc.Warnings(cfg.Auth.OIDC)) {
 		w = append(w, warningOf(sentence))
 	}
+	w = append(w, prefixes(cfg)...)
 	if len(cfg.Notify.Sinks) == 0 {
 		w = append(w, warning{"notify.sinks", "is empty: nobody is told when the glass is broken"})
 	}

@@ -146,3 +146,19 @@ func TestCheckLooksAtCertificates(t *testing.T) {
 	_, err := Check(config)
 	require.ErrorContains(t, err, lineOf(t, config, "cert_file: cert.pem")+"tls.cert_file: ")
 }
+
+func TestCheckRefusesKeysAndCAsThatOthersCanGetAt(t *testing.T) {
+	config := installed(t, func(file, text string) string {
+		return strings.Replace(text, "\nauth:\n", "\nauth:\n  session_keys: [{file: session.key}]\n  oidc:\n    - {issuer: \"https://login.example.com\", audiences: [breakglass], username_claim: sub, ca_file: ca.pem}\n", 1)
+	})
+	dir := filepath.Dir(config)
+	for _, name := range []string{"session.key", "ca.pem"} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte("0123456789abcdefghijklmnopqrstuvwxyz"), 0o600))
+		require.NoError(t, os.Chmod(filepath.Join(dir, name), 0o666))
+	}
+	_, err := Check(config)
+	require.ErrorContains(t, err, "auth.session_keys[0]: ")
+	assert.ErrorContains(t, err, "session.key can be read or written by others")
+	assert.ErrorContains(t, err, "auth.oidc[0].ca_file: ")
+	assert.ErrorContains(t, err, "ca.pem can be written by others")
+}

@@ -175,3 +175,29 @@ func FuzzInstant(f *testing.F) {
 		}
 	})
 }
+
+// A delegate acts with the groups of the person whom it names.
+func TestOnlyOwnersOfATokenThatIsValidNowAreKnown(t *testing.T) {
+	now := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	s, err := authn.NewAt([]authn.Token{
+		{Name: "gone", SHA256: hash("a"), Groups: []string{"dba"}, Expires: instant(t, "2026-03-01")},
+		{Name: "gone", SHA256: hash("b"), Groups: []string{"dba"}, Expires: instant(t, "2026-02-01")},
+		{Name: "early", SHA256: hash("c"), Groups: []string{"dba"}, NotBefore: instant(t, "2026-03-02")},
+		{Name: "renewed", SHA256: hash("d"), Groups: []string{"dba"}, Label: "old", Expires: instant(t, "2026-02-01")},
+		{Name: "renewed", SHA256: hash("e"), Groups: []string{"dba"}, Label: "new", AllowedFrom: []string{"10.0.0.0/8"}},
+	}, nil, func() time.Time { return now })
+	require.NoError(t, err)
+	for name, known := range map[string]bool{"gone": false, "early": false, "renewed": true, "Renewed": true, "nobody": false} {
+		p, ok := s.Lookup(name)
+		assert.Equal(t, known, ok, name)
+		if known {
+			assert.Equal(t, breakglass.Principal{Name: "renewed", Groups: []string{"dba"}, Roles: []breakglass.Role{}}, p)
+		}
+	}
+	now = now.Add(-time.Nanosecond)
+	_, ok := s.Lookup("gone")
+	assert.True(t, ok, "until the instant at which the last token ends")
+	now = now.AddDate(0, 0, 2)
+	_, ok = s.Lookup("early")
+	assert.True(t, ok)
+}

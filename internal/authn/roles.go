@@ -36,7 +36,7 @@ func (r Roles) Of(name string, groups []string) []breakglass.Role {
 // Groups in bad form are left out. Neither a policy rule nor a role can name
 // them, so that takes no access away and gives none.
 func (r Roles) Principal(id Identity) (breakglass.Principal, error) {
-	name, problem := breakglass.CanonicalName(id.Name)
+	name, problem := breakglass.LoginName(id.Name)
 	if problem == "" {
 		problem = reserved(name)
 	}

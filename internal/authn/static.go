@@ -38,8 +38,9 @@ type Static struct {
 	now    func() time.Time
 	roles  Roles
 	hashes [][sha256.Size]byte
-	tokens []known // of hashes[i]
-	byName map[string]breakglass.Principal
+	tokens []known          // of hashes[i]
+	byName map[string][]int // tokens of an owner
+	denied Denied
 }
 
 // known is a token that somebody may present.
@@ -58,8 +59,8 @@ var (
 // the configuration.
 func New(tokens []Token, roles Roles) (*Static, error) { return NewAt(tokens, roles, time.Now) }
 
-// NewAt is New with a clock of the caller's.
-func NewAt(tokens []Token, roles Roles, now func() time.Time) (*Static, error) {
+// NewAt is New with a clock of the caller's, and names that no way in lets in.
+func NewAt(tokens []Token, roles Roles, now func() time.Time, denied ...string) (*Static, error) {
 	var errs []error
 	for _, p := range Check(tokens, roles) {
 		errs = append(errs, errors.New(p.Path+": "+p.Message))
@@ -67,14 +68,15 @@ func NewAt(tokens []Token, roles Roles, now func() time.Time) (*Static, error) {
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
-	s := &Static{now: now, roles: roles.canonical(), byName: map[string]breakglass.Principal{}}
+	s := &Static{now: now, roles: roles.canonical(), byName: map[string][]int{}, denied: DenyNames(denied)}
 	for i, t := range tokens {
 		hash, err := hex.DecodeString(t.SHA256)
 		if err != nil {
 			return nil, err // can't be: it is checked
 		}
 		via := breakglass.Via{Method: breakglass.MethodToken, Source: t.Label}
-		owner, err := s.roles.Principal(Identity{Name: t.Name, Groups: t.Groups, Via: via})
+		// The configuration may write a name in any spelling, unlike a login.
+		owner, err := s.roles.Principal(Identity{Name: breakglass.Canonical(t.Name), Groups: t.Groups, Via: via})
 		if err != nil {
 			return nil, fmt.Errorf("auth.tokens[%d]: %w", i, err)
 		}
@@ -88,8 +90,7 @@ func NewAt(tokens []Token, roles Roles, now func() time.Time) (*Static, error) {
 		}
 		s.hashes = append(s.hashes, [sha256.Size]byte(hash))
 		s.tokens = append(s.tokens, k)
-		owner.Via = breakglass.Via{} // whoever is looked up didn't log in
-		s.byName[owner.Name] = owner
+		s.byName[owner.Name] = append(s.byName[owner.Name], i)
 	}
 	return s, nil
 }
@@ -118,7 +119,23 @@ func (s *Static) principal(r *http.Request, token string) (breakglass.Principal,
 	if err := k.usable(r, s.now()); err != nil {
 		return breakglass.Principal{}, err
 	}
+	if err := s.denied.check(k.owner); err != nil {
+		return breakglass.Principal{}, err
+	}
 	return k.owner, nil
+}
+
+// letIn is the one principal of an identity that another way in has told,
+// unless nobody of that name is let in.
+func (s *Static) letIn(id Identity) (breakglass.Principal, error) {
+	p, err := s.roles.Principal(id)
+	if err == nil {
+		err = s.denied.check(p)
+	}
+	if err != nil {
+		return breakglass.Principal{}, err
+	}
+	return p, nil
 }
 
 var errWrongToken = unauthenticated(ErrInvalidCredentials, wrongToken)
@@ -130,15 +147,18 @@ func (k *known) usable(r *http.Request, now time.Time) error {
 	switch {
 	case len(k.from) > 0 && !within(k.from, ClientAddr(r)):
 		return Invalid(fmt.Errorf("a token of %q was used from %s, where it is not allowed", k.owner.Name, ClientAddr(r)))
-	case now.Before(k.notBefore):
+	case !k.started(now):
 		return InvalidBecause(fmt.Sprintf("This token is not valid before %s.", k.notBefore.Format(time.RFC3339)),
 			fmt.Errorf("a token of %q is not valid yet", k.owner.Name))
-	case !k.expires.IsZero() && !now.Before(k.expires):
+	case k.ended(now):
 		return InvalidBecause(fmt.Sprintf("This token expired at %s. Ask the operators of this server for a new one.", k.expires.Format(time.RFC3339)),
 			fmt.Errorf("a token of %q has expired", k.owner.Name))
 	}
 	return nil
 }
+
+func (k *known) started(now time.Time) bool { return !now.Before(k.notBefore) }
+func (k *known) ended(now time.Time) bool   { return !k.expires.IsZero() && !now.Before(k.expires) }
 
 func within(networks []netip.Prefix, addr netip.Addr) bool {
 	for _, n := range networks {
@@ -149,10 +169,23 @@ func within(networks []netip.Prefix, addr netip.Addr) bool {
 	return false
 }
 
-// Lookup implements breakglass.Directory.
+// Lookup implements breakglass.Directory. Whoever has no token that is valid now
+// is nobody, and so is who is denied: what belonged to an owner is not to be had
+// in their name after their last token has ended.
 func (s *Static) Lookup(name string) (breakglass.Principal, bool) {
-	p, ok := s.byName[breakglass.Canonical(name)]
-	return p, ok
+	now := s.now()
+	name = breakglass.Canonical(name)
+	if s.denied.Has(name) {
+		return breakglass.Principal{}, false
+	}
+	for _, i := range s.byName[name] {
+		if k := &s.tokens[i]; k.started(now) && !k.ended(now) {
+			p := k.owner // its groups are those of all tokens of the name
+			p.Via = breakglass.Via{}
+			return p, true
+		}
+	}
+	return breakglass.Principal{}, false
 }
 
 // parseNetwork reads a network such as 10.0.0.0/8, or a single address.

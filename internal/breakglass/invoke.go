@@ -131,10 +131,16 @@ func (s *Service) Invoke(ctx context.Context, caller Principal, in Invocation) (
 		if aboutAnother {
 			e = unspecific(in, e)
 		}
+		if errors.Is(e, errUnseen) { // the trail has it; the caller gets to know of it no more than by looking it up
+			e = &Error{Code: e.Code, Message: fmt.Sprintf("%s already has an active event on %s.", in.Invoker, in.Profile)}
+		}
 		return Invoked{}, e
 	}
 	return out, nil
 }
+
+// errUnseen marks a refusal because of an event that the caller may not see.
+var errUnseen = errors.New("the caller doesn't see the event in the way")
 
 // unspecific is what a dry run for somebody else tells where an invocation
 // would end in their active event or their limits: not which of the two, nor
@@ -282,7 +288,7 @@ func (s *Service) decide(tx Tx, caller Principal, subject Subject, in Invocation
 	if err := s.checkMFA(tx, &d, caller, subject, in, now); err != nil {
 		return d, err
 	}
-	if err := checkStacking(tx, &d, subject, in, now); err != nil {
+	if err := checkStacking(tx, &d, caller, subject, in, now); err != nil {
 		return d, err
 	}
 	limits, err := s.limits()
@@ -348,15 +354,19 @@ func words(d time.Duration) string {
 	return s
 }
 
-func checkStacking(tx Tx, d *decision, subject Subject, in Invocation, now time.Time) error {
+func checkStacking(tx Tx, d *decision, caller Principal, subject Subject, in Invocation, now time.Time) error {
 	active, err := tx.FindActiveByInvokerAndProfile(subject.Name, in.Profile)
 	if err != nil || active == nil {
 		return err
 	}
 	if active.StatusAt(now) == StatusActive {
-		return &Error{Code: CodeAlreadyActive, EventID: active.ID, ExpiresAt: active.ExpiresAt,
+		e := &Error{Code: CodeAlreadyActive, EventID: active.ID, ExpiresAt: active.ExpiresAt,
 			Message: fmt.Sprintf("%s already has an active event on %s: %s, until %s. Use it, or close it first.",
 				subject.Name, in.Profile, active.ID, active.ExpiresAt.Format(time.RFC3339))}
+		if !sees(caller, *active) {
+			e.Cause = errUnseen
+		}
+		return e
 	}
 	d.lapsed = active
 	return nil

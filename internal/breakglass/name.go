@@ -32,6 +32,24 @@ func CanonicalName(s string) (name, problem string) {
 	return name, ""
 }
 
+// LoginName is CanonicalName for the name that a way in gives. Two accounts of
+// one identity provider must not become one person here, so the folding beyond
+// letter case is refused where people are told apart by it: straße.de and
+// strasse.de are two domains, and a provider that has full-width letters or
+// ligatures in its names has others without them.
+func LoginName(s string) (name, problem string) {
+	name, problem = CanonicalName(s)
+	if problem == "" && name != simplyFolded.Replace(strings.ToLower(norm.NFC.String(s))) {
+		return "", fmt.Sprintf("is another spelling of %q, which may be somebody else's: only upper and lower case may differ", name)
+	}
+	return name, problem
+}
+
+// simplyFolded are letters that nobody is told apart by: the sigma at the end
+// of a word, and the Thai and Lao am, which are one character on every keyboard
+// and two in NFKC.
+var simplyFolded = strings.NewReplacer("ς", "σ", "\u0e33", "\u0e4d\u0e32", "\u0eb3", "\u0ecd\u0eb2")
+
 // CheckPersonName returns what is wrong with the name of a person, or "".
 func CheckPersonName(s string) string {
 	_, problem := CanonicalName(s)
@@ -95,8 +113,35 @@ func checkSpelling(name string) string {
 	if problem := checkSpaces(name); problem != "" {
 		return problem
 	}
-	return used.problem(name)
+	if problem := used.problem(name); problem != "" {
+		return problem
+	}
+	return used.strokes([]rune(name))
 }
+
+// strokes refuses what is read as I, O or a hyphen among Latin letters: single
+// letters of Hangul, and the strokes of Han and kana that have no letter of
+// their own kind beside them, which they have in 一郎 and ロー.
+func (s scripts) strokes(name []rune) string {
+	if !s["Latin"] {
+		return ""
+	}
+	ordinary := func(i int) bool {
+		return i >= 0 && i < len(name) && !strings.ContainsRune(bareStrokes, name[i]) && !strings.ContainsRune(singleHangul, name[i]) &&
+			unicode.In(name[i], unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Bopomofo, unicode.Hangul)
+	}
+	for i, r := range name {
+		if strings.ContainsRune(singleHangul, r) || strings.ContainsRune(bareStrokes, r) && !ordinary(i-1) && !ordinary(i+1) {
+			return fmt.Sprintf("must not contain characters that look like others (found %U)", r)
+		}
+	}
+	return ""
+}
+
+const (
+	singleHangul = "\u1175\u110b\u1173" // i, ieung, eu: I, O and a hyphen
+	bareStrokes  = "\u4e28\u4e00\u30fc" // 丨, 一 and the prolonged sound mark
+)
 
 // checkSpaces refuses what differs from another name in its blanks alone.
 func checkSpaces(name string) string {

@@ -306,12 +306,12 @@ type Method string
 // The ways in.
 const (
 	MethodToken Method = "token" // a static bearer token
-	MethodOIDC  Method = "oidc"  // a JWT; Source is its issuer
+	MethodOIDC  Method = "oidc"  // a JWT; Source is its issuer, a # and the account (sub)
 	MethodAWS   Method = "aws"   // a session after a signed GetCallerIdentity; Source is its ARN
 )
 
 // String is what audit entries and whoami show, such as token:laptop or
-// oidc:https://login.example.com; empty for the zero Via.
+// oidc:https://login.example.com#00u1a2b3c4; empty for the zero Via.
 func (v Via) String() string {
 	if v.Source == "" {
 		return string(v.Method)

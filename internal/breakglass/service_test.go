@@ -536,7 +536,34 @@ func TestADryRunForAnotherDoesNotTellOfTheirEvents(t *testing.T) {
 	in.DryRun = false
 	_, err = w.Invoke(t.Context(), bot, in)
 	e := requireCode(t, breakglass.CodeAlreadyActive, err)
-	assert.Equal(t, ev.ID, e.EventID, "the real call is on record, and may tell")
+	assert.Empty(t, e.EventID, "the real call tells no more than looking the event up would")
+}
+
+// Whoever may not look an event up doesn't learn its id and end by running into it.
+func TestAnActiveEventInTheWayIsNamedToThoseWhoSeeIt(t *testing.T) {
+	w := newWorld(t)
+	ev, err := w.Invoke(t.Context(), person("alice"), request("prod"))
+	require.NoError(t, err)
+	bot, chief := person("bot", breakglass.RoleDelegate), person("chief", breakglass.RoleDelegate, breakglass.RoleAuditor)
+	in := request("prod")
+	in.Invoker = "alice"
+	_, err = w.Invoke(t.Context(), bot, in)
+	e := requireCode(t, breakglass.CodeAlreadyActive, err)
+	assert.Equal(t, breakglass.Error{Code: breakglass.CodeAlreadyActive, Message: "alice already has an active event on prod."}, *e)
+	entries := w.trail(t)
+	assert.Equal(t, ev.ID, entries[len(entries)-1].EventID, "the trail knows which")
+	for _, caller := range []breakglass.Principal{chief, person("alice")} {
+		_, err = w.Invoke(t.Context(), caller, in)
+		e = requireCode(t, breakglass.CodeAlreadyActive, err)
+		assert.Equal(t, ev.ID, e.EventID, caller.Name)
+		assert.Equal(t, ev.ExpiresAt, e.ExpiresAt)
+	}
+	in.Profile = "staging"
+	own, err := w.Invoke(t.Context(), bot, in)
+	require.NoError(t, err)
+	_, err = w.Invoke(t.Context(), bot, in)
+	e = requireCode(t, breakglass.CodeAlreadyActive, err)
+	assert.Equal(t, own.ID, e.EventID, "it asked for that one itself")
 }
 
 func TestADryRunWithAUsedKeyAnswersForANewCall(t *testing.T) {

@@ -36,7 +36,9 @@ standard input. There is no flag for a token: command lines can be seen by
 everybody on a machine.
 
 With --oidc, you log in with a browser on this machine, or with --device on any
-other one. bgctl renews that login by itself for as long as the provider allows.
+other one. The first time, and whenever the server names another identity provider,
+client or scopes than before, bgctl shows them and asks; --yes agrees, for scripts.
+bgctl renews that login by itself for as long as the provider allows.
 Its tokens are sealed with a key in the keyring of the operating system; where
 there is none (or BGCTL_KEYRING=off) they are kept in a file that you alone can read.
 
@@ -64,6 +66,7 @@ in a file that you alone can read; bgctl renews it while the AWS credentials are
 	cmd.Flags().BoolVar(&oidc.device, "device", false, "with a browser on another machine (device login); implies --oidc")
 	cmd.Flags().BoolVar(&oidc.noBrowser, "no-browser", false, "only print the address to open; implies --oidc")
 	cmd.Flags().StringVar(&oidc.provider, "provider", "", "`name` of the identity provider where the server has several; implies --oidc")
+	cmd.Flags().BoolVar(&oidc.yes, "yes", false, "with --oidc: don't ask whether the identity provider that the server names is the right one")
 	cmd.Flags().BoolVar(&aws.aws, "aws", false, "log in with your AWS identity")
 	cmd.Flags().StringVar(&aws.profile, "profile", "", "`name` of an AWS profile (default $AWS_PROFILE, or what the AWS CLI finds); implies --aws")
 	cmd.Flags().StringVar(&aws.region, "region", "", "AWS `Region` whose STS the server is to ask (default that of the profile, where the server allows it); implies --aws")
@@ -126,6 +129,9 @@ func (a *app) storeLogin(ctx context.Context, s settings.Settings, login setting
 		before = l.ByServer[s.Server]
 		l.Current = s.Server
 		l.ByServer[s.Server] = login
+		if login.OIDC != nil {
+			agreed(l, s.Server, login.OIDC.Provider())
+		}
 		return nil
 	})
 	if err == nil && before.OIDC != nil {

@@ -17,6 +17,7 @@ import (
 // oidcFlags are the flags of a login at an identity provider.
 type oidcFlags struct {
 	oidc, device, noBrowser bool
+	yes                     bool // agree to what the server names
 	provider                string
 }
 
@@ -37,6 +38,9 @@ func (a *app) loginOIDC(ctx context.Context, s settings.Settings, f oidcFlags) (
 		return client.Whoami{}, err
 	}
 	o := settings.OIDC{ID: client.NewIdempotencyKey(), Issuer: offer.Issuer, ClientID: offer.ClientID, Scopes: offer.Scopes, Token: offer.Token}
+	if err := a.confirmOffer(ctx, s, o, f.yes); err != nil {
+		return client.Whoami{}, err
+	}
 	tokens, err := a.signIn(ctx, s, o, f)
 	if err != nil {
 		return client.Whoami{}, err

@@ -186,7 +186,7 @@ func TestLoginInABrowser(t *testing.T) {
 		signIn(b)
 		b.AwaitText("go back to the terminal")
 		assert.Regexp(t, `^http://127\.0\.0\.1:\d+/callback\?`, b.URL())
-	}, "--oidc")
+	}, "--oidc", "--yes")
 	out, _, code := s.run(t, "whoami")
 	require.Equal(t, 0, code)
 	assert.Regexp(t, `Name +alice@example\.com`, out)
@@ -236,12 +236,12 @@ func TestLoginOnAnotherMachine(t *testing.T) {
 	s := newOIDCServer(t, testenv.OIDCOptions{})
 	s.login(t, func(said string) {
 		s.device(b, said)
-	}, "--device")
+	}, "--device", "--yes")
 	_, refresh := s.storedTokens(t)
 	require.NotEmpty(t, refresh)
 	out, errs, code := s.run(t, "whoami", "-o", "json")
 	require.Equal(t, 0, code, errs)
-	assert.Contains(t, out, `"oidc:`+s.provider.Issuer+`"`)
+	assert.Contains(t, out, `"oidc:`+s.provider.Issuer+`#alice"`)
 	s.logsOut(t, refresh)
 }
 
@@ -261,7 +261,7 @@ func (s *oidcServer) device(b *testenv.Browser, said string) {
 func TestALoginIsRenewedByOneOfManyAndOutlivesItsProvider(t *testing.T) {
 	b := testenv.Chromium(t)
 	s := newOIDCServer(t, testenv.OIDCOptions{IDTokenSeconds: 50})
-	s.login(t, func(said string) { b.Open(anAddress.FindStringSubmatch(said)[1]); signIn(b) }, "--oidc")
+	s.login(t, func(said string) { b.Open(anAddress.FindStringSubmatch(said)[1]); signIn(b) }, "--oidc", "--yes")
 	_, first := s.storedTokens(t)
 	var together sync.WaitGroup
 	for range 8 {
@@ -327,7 +327,7 @@ func TestALoginIsSealedByTheKeyring(t *testing.T) {
 	script := filepath.Join(s.home, "session.sh")
 	require.NoError(t, os.WriteFile(script, []byte(`set -eu
 printf password | gnome-keyring-daemon --unlock --components=secrets >/dev/null
-"$BGCTL" login --device
+"$BGCTL" login --device --yes
 cat "$HOME/.config/bgctl/logins.json"
 "$BGCTL" whoami
 "$BGCTL" whoami

@@ -77,6 +77,10 @@ func (x *session) refresh(ctx context.Context) error {
 		if login.OIDC == nil {
 			return &notLoggedIn{server: x.s.Server}
 		}
+		// Whoever began this command as one person doesn't end it as another.
+		if login.OIDC.ID != x.s.OIDC.ID || login.OIDC.Issuer != x.s.OIDC.Issuer {
+			return anotherLogin(x.s.Server)
+		}
 		kept, err := openTokens(ctx, login.OIDC)
 		if err != nil {
 			return &loginEnded{server: x.s.Server, why: err}
@@ -96,7 +100,7 @@ func (x *session) refresh(ctx context.Context) error {
 			return err
 		}
 		o := *login.OIDC
-		if err := keepTokens(ctx, &o, got, x.a.getenv, func(string, ...any) {}); err != nil {
+		if err := keepTokens(ctx, &o, got, x.a.getenv, x.a.say); err != nil {
 			return err
 		}
 		login.OIDC = &o
@@ -119,7 +123,7 @@ func (a *app) provider(ctx context.Context, s settings.Settings, o settings.OIDC
 	if err != nil {
 		return nil, usage("The issuer %q is no URL.", o.Issuer)
 	}
-	transport, err := client.NewTransport(u, s.CAPEM)
+	transport, err := client.NewTransport(u, s.ProviderCAPEM)
 	if err != nil {
 		return nil, usage("%s", err.Error())
 	}
@@ -146,10 +150,13 @@ func openTokens(ctx context.Context, o *settings.OIDC) (t signin.Tokens, err err
 }
 
 // keepTokens puts tokens into a login that is to be stored: sealed where there
-// is a keyring, otherwise as they are.
+// is a keyring, otherwise as they are. A login that is sealed already stays so,
+// whatever the environment says today; if it can't, the person is told: the
+// refresh token before is used up, so to keep nothing would end the login.
 func keepTokens(ctx context.Context, o *settings.OIDC, t signin.Tokens, getenv func(string) string, warn func(string, ...any)) error {
+	sealedBefore := o.Sealed != nil
 	o.Sealed, o.Plain = nil, &t
-	if !vault.Available(getenv) {
+	if !sealedBefore && !vault.Available(getenv) {
 		return nil
 	}
 	secret, err := json.Marshal(t)
@@ -157,10 +164,14 @@ func keepTokens(ctx context.Context, o *settings.OIDC, t signin.Tokens, getenv f
 		return err
 	}
 	sealed, err := vault.Seal(ctx, o.ID, secret)
-	if err != nil {
+	switch {
+	case err == nil:
+		o.Sealed, o.Plain = sealed, nil
+	case sealedBefore:
+		warn("Warning: the tokens of this login were sealed with the keyring, and from now on are kept as they are, in a file that you alone can read, "+
+			"because the keyring can't be used: %s. Log in again once it works.", err.Error())
+	default:
 		warn("The tokens are kept in a file that you alone can read, because the keyring can't be used: %s", err.Error())
-		return nil
 	}
-	o.Sealed, o.Plain = sealed, nil
 	return nil
 }

@@ -73,6 +73,8 @@ type Limits struct {
 // Auth says who can call.
 type Auth struct {
 	Tokens []authn.Token `yaml:"tokens"`
+	// Denied lists people whom no way in lets in.
+	Denied []string `yaml:"denied"`
 	// OIDC lists the OpenID Connect issuers whose tokens are accepted.
 	OIDC []oidc.Config `yaml:"oidc"`
 	// AWS lets callers in who prove an AWS identity; absent: nobody.

@@ -57,6 +57,7 @@ func TestProblemsNameTheirLine(t *testing.T) {
 		"token instead of hash":   {`sha256: "5b0f`, `sha256: "my-secret-token`, ":4: auth.tokens[0].sha256: must be the SHA-256"},
 		"no tokens":               {"  tokens:\n    - {name: alice@example.com, sha256: \"5b0f6a8f3bd9d1d2c9e2f7c4a1b3e5d7f9a1c3e5b7d9f1a3c5e7b9d1f3a5c7e9\", groups: [oncall]}\n", "  tokens: []\n", "auth.tokens: needs at least one token"},
 		"control in a name":       {"alice@example.com", `"ali\u001bce"`, ":4: auth.tokens[0].name: must not contain control or invisible characters"},
+		"nobody to deny":          {"roles:", "  denied: [\"ali\\u001bce\"]\nroles:", ":5: auth.denied[0]: must not contain control"},
 		"an issuer by http":       {"roles:", "  oidc:\n    - {issuer: \"http://login.example.com\", audiences: [breakglass], username_claim: email}\nroles:", ":6: auth.oidc[0].issuer: must begin with https://"},
 		"an HMAC algorithm":       {"roles:", "  oidc:\n    - issuer: https://login.example.com\n      audiences: [breakglass]\n      username_claim: email\n      algorithms: [ES256, HS256]\nroles:", `:9: auth.oidc[0].algorithms[1]: "HS256" is not accepted`},
 		"a misspelt claim":        {"roles:", "  oidc:\n    - {issuer: \"https://login.example.com\", audiences: [breakglass], user_claim: email}\nroles:", `:6: auth.oidc[0]: unknown field "user_claim"`},

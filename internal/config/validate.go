@@ -139,6 +139,9 @@ func (c Config) validateAuth(v *validator) {
 	for _, p := range authn.Check(c.Auth.Tokens, c.RoleMembers()) {
 		v.add(p.Path, "%s", p.Message)
 	}
+	for _, p := range authn.CheckDenied(c.Auth.Denied) {
+		v.add(p.Path, "%s", p.Message)
+	}
 	for _, p := range oidc.Validate(c.Auth.OIDC) {
 		v.add("auth.oidc"+p.Path, "%s", p.Message)
 	}

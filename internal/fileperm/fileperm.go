@@ -11,6 +11,7 @@ import (
 const (
 	writableByOthers = 0o022
 	readableByAll    = 0o004
+	usableByOthers   = 0o066
 )
 
 // Trusted returns an error when more than its owner may write the file: who
@@ -21,6 +22,16 @@ func Trusted(path string, info fs.FileInfo) error {
 		return nil
 	}
 	return fmt.Errorf("%s can be written by others than its owner (mode %04o), who could grant themselves access; chmod go-w it", path, mode)
+}
+
+// Private returns an error when anybody but its owner may read or write the
+// file: who reads a key can sign whatever it signs.
+func Private(path string, info fs.FileInfo) error {
+	mode := info.Mode().Perm()
+	if !meaningful() || mode&usableByOthers == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s can be read or written by others than its owner (mode %04o), who could log in as anybody; make a new key, and chmod go= the file", path, mode)
 }
 
 // Exposed reports whether every user of the machine may read the file. A file

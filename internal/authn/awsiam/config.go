@@ -36,6 +36,9 @@ type Config struct {
 // PermissionSet and User say which identity; Name or NameFrom which principal.
 type Rule struct {
 	Account string `yaml:"account"` // 12 digits
+	// Partition is aws, aws-us-gov or aws-cn: nothing says that account numbers
+	// differ between them. Needed only where the Regions are of several.
+	Partition string `yaml:"partition"`
 	// Role is the exact name of an IAM role, without its path.
 	Role string `yaml:"role"`
 	// PermissionSet is the exact name of a permission set of IAM Identity Center,
@@ -113,11 +116,25 @@ func (c Config) Validate() []Problem {
 	v.endpoint("endpoint", c.Endpoint, false)
 	v.endpoint("proxy", c.Proxy, true)
 	v.require(len(c.Rules) > 0, "rules", "needs at least one rule: nobody could log in")
+	partitions := c.partitions()
 	for i, r := range c.Rules {
-		v.rule(fmt.Sprintf("rules[%d]", i), r)
+		path := fmt.Sprintf("rules[%d]", i)
+		v.rule(path, r)
+		v.require(r.Partition != "" || len(partitions) < 2, path+".partition", "is required, because regions are of several: %s", strings.Join(partitions, ", "))
+		v.require(r.Partition == "" || slices.Contains(partitions, r.Partition), path+".partition", "%q is that of none of the regions: %s", r.Partition, strings.Join(partitions, ", "))
 	}
 	v.repeated(c.Rules)
 	return v.problems
+}
+
+// partitions are those that the Regions belong to.
+func (c Config) partitions() []string {
+	var out []string
+	for _, r := range c.Regions {
+		out = append(out, partitionOf(r))
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
 }
 
 type validator struct{ problems []Problem }
@@ -206,7 +223,7 @@ func (v *validator) group(path, name string) {
 func (v *validator) repeated(rules []Rule) {
 	seen := map[string]int{}
 	for i, r := range rules {
-		key := strings.Join([]string{r.Account, r.Role, r.PermissionSet, r.User}, "/")
+		key := strings.Join([]string{r.Partition, r.Account, r.Role, r.PermissionSet, r.User}, "/")
 		if first, dup := seen[key]; dup {
 			v.require(false, fmt.Sprintf("rules[%d]", i), "names the same identity as rules[%d]", first)
 		} else {

@@ -88,6 +88,12 @@ func TestASessionEndsWithItsRule(t *testing.T) {
 		"groups are those of today")
 	_, err = verify(rule, made, time.Hour)
 	require.ErrorContains(t, err, "This login ended at")
+	long := made
+	long.Expires = now.Add(12 * time.Hour) // made when session_duration was 12h
+	_, err = verify(rule, long, 59*time.Minute)
+	require.NoError(t, err)
+	_, err = verify(rule, long, time.Hour)
+	require.ErrorContains(t, err, "This login ended at "+now.Add(time.Hour).UTC().Format(time.RFC3339))
 	for why, change := range map[string]func(*Rule, *session.Session){
 		"another name":    func(r *Rule, _ *session.Session) { r.Name = "somebody-else" },
 		"another account": func(r *Rule, _ *session.Session) { r.Account = "999988887777" },
@@ -107,6 +113,21 @@ func TestASessionEndsWithItsRule(t *testing.T) {
 		_, err := l.Verify(nil, token)
 		require.ErrorIs(t, err, authn.ErrInvalidCredentials)
 	}
+}
+
+// The same account number in another partition is another account.
+func TestARuleHoldsForItsPartition(t *testing.T) {
+	rules := []Rule{
+		{Account: "123456789012", Partition: "aws", Role: "OnCall", Name: "commercial"},
+		{Account: "123456789012", Partition: "aws-us-gov", Role: "OnCall", Name: "government"},
+	}
+	for partition, want := range map[string]string{"aws": "commercial", "aws-us-gov": "government", "aws-cn": ""} {
+		name, _, ok := resolve(rules, Identity{Account: "123456789012", Partition: partition, Role: "OnCall", Session: "x"})
+		assert.Equal(t, want, name)
+		assert.Equal(t, want != "", ok)
+	}
+	mixed := Config{ServerNames: []string{"here"}, Regions: []string{"us-east-1", "us-gov-west-1"}, Rules: rules}
+	assert.Empty(t, mixed.Validate())
 }
 
 // One person has one name, however the identity provider spells it.

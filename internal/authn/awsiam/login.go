@@ -14,12 +14,14 @@ import (
 	"breakglass/internal/breakglass"
 )
 
-// Deps are what a Login works with. All but Log and Timeout are required.
+// Deps are what a Login works with. All but Log, Denied and Timeout are required.
 type Deps struct {
 	Keys  *session.Keys
 	Store Store
 	Now   func() time.Time
 	Log   *slog.Logger
+	// Denied are names that nobody gets a session for.
+	Denied authn.Denied
 	// Timeout of one question to STS; zero means DefaultTimeout.
 	Timeout time.Duration
 }
@@ -31,6 +33,7 @@ type Login struct {
 	cfg   Config
 	deps  Deps
 	asker *asker
+	asked spent
 }
 
 // New expects a configuration that passed Validate. It asks nobody anything.
@@ -84,8 +87,14 @@ func (l *Login) Login(ctx context.Context, p Proof) (Session, error) {
 	if err := l.check(s, now); err != nil {
 		return Session{}, err
 	}
+	if !l.asked.take(s.nonce, now) {
+		return Session{}, replayed()
+	}
 	id, err := l.asker.ask(ctx, s)
 	if err != nil {
+		if no := (*refusedError)(nil); !errors.As(err, &no) && !errors.Is(err, errUnsupported) {
+			l.asked.giveBack(s.nonce)
+		}
 		return Session{}, l.refused(ctx, id, err)
 	}
 	if id.Partition != partitionOf(s.region) {
@@ -95,6 +104,9 @@ func (l *Login) Login(ctx context.Context, p Proof) (Session, error) {
 	if !ok {
 		return Session{}, unknown(id.ARN)
 	}
+	if l.deps.Denied.Has(name) {
+		return Session{}, &breakglass.Error{Code: breakglass.CodeForbidden, Message: authn.DeniedMessage}
+	}
 	// Last, so that nobody who proved nothing can make records; the replay that
 	// gets as far as this is the one that loses.
 	first, err := use(ctx, l.deps.Store, s.nonce, now)
@@ -102,12 +114,16 @@ func (l *Login) Login(ctx context.Context, p Proof) (Session, error) {
 		return Session{}, breakglass.AsError(err)
 	}
 	if !first {
-		return Session{}, refuse(errReplayed, "This nonce was used before. Ask for a new challenge, and sign that.")
+		return Session{}, replayed()
 	}
 	return l.session(name, groups, id, s.server, now)
 }
 
 var errReplayed = errors.New("the nonce was used before")
+
+func replayed() error {
+	return refuse(errReplayed, "This nonce was used before. Ask for a new challenge, and sign that.")
+}
 
 // check is what can be said without STS.
 func (l *Login) check(s signed, now time.Time) error {
@@ -157,10 +173,18 @@ func (l *Login) session(name string, groups []string, id Identity, server string
 // groups are those that the rules give to the identity now: a rule that was
 // removed, or gives another name, ends the sessions that it had made.
 func (l *Login) Verify(_ *http.Request, token string) (authn.Identity, error) {
-	s, err := l.deps.Keys.Read(token, l.deps.Now())
+	now := l.deps.Now()
+	s, err := l.deps.Keys.Read(token, now)
+	// A duration that was shortened holds for the sessions that are out, too.
+	ends := s.Expires
+	if shorter := s.Issued.Add(l.cfg.sessionFor()); err == nil && shorter.Before(ends) {
+		if ends = shorter; !now.Before(ends) {
+			err = session.ErrExpired
+		}
+	}
 	switch {
 	case errors.Is(err, session.ErrExpired):
-		return authn.Identity{}, authn.InvalidBecause("This login ended at "+s.Expires.Format(time.RFC3339)+". Log in again.", err)
+		return authn.Identity{}, authn.InvalidBecause("This login ended at "+ends.Format(time.RFC3339)+". Log in again.", err)
 	case err != nil:
 		return authn.Identity{}, authn.Invalid(err)
 	}

@@ -6,7 +6,7 @@ import (
 
 // resolve returns the canonical name and the groups that the first matching rule
 // gives to an identity; ok is false when no rule does, or when the name it gives
-// can't be one. The account is part of every comparison: role names are chosen by whoever
+// can't be one. The account is part of every comparison, and so is the partition where it matters: role names are chosen by whoever
 // runs an account.
 func resolve(rules []Rule, id Identity) (name string, groups []string, ok bool) {
 	for _, r := range rules {
@@ -24,7 +24,7 @@ func resolve(rules []Rule, id Identity) (name string, groups []string, ok bool) 
 }
 
 func (r Rule) matches(id Identity) bool {
-	if r.Account != id.Account {
+	if r.Account != id.Account || r.Partition != "" && r.Partition != id.Partition {
 		return false
 	}
 	switch {

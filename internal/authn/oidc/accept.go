@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -34,6 +35,9 @@ func (c Config) accept(cl claims, now time.Time) (authn.Identity, error) {
 	if err := c.checkAudience(cl); err != nil {
 		return authn.Identity{}, err
 	}
+	if err := checkKind(cl); err != nil {
+		return authn.Identity{}, err
+	}
 	if err := c.checkTimes(cl, now); err != nil {
 		return authn.Identity{}, err
 	}
@@ -65,6 +69,30 @@ func (c Config) checkAudience(cl claims) error {
 	return nil
 }
 
+// notBearer are claims of tokens that say something else than "the bearer is
+// this person": a logout or another event (RFC 8417), a token that its bearer
+// has to prove a key for (RFC 7800), one that somebody acts with for another
+// (RFC 8693).
+var notBearer = []string{"events", "cnf", "act"}
+
+// checkKind refuses tokens that the same issuer signs for other purposes with
+// the same audience. Some issuers say the kind in a claim instead of the header.
+func checkKind(cl claims) error {
+	for _, name := range notBearer {
+		if _, there := cl[name]; there {
+			return refuse(badClaims, "claim %q makes it no bearer token of a person", name)
+		}
+	}
+	if _, there := cl["typ"]; !there {
+		return nil
+	}
+	kind, err := cl.text("typ")
+	if err != nil || slices.Contains([]string{"refresh", "offline", "logout"}, strings.ToLower(kind)) {
+		return refuse(badClaims, "claim typ %.64q says that it is a token for the issuer itself", kind)
+	}
+	return nil
+}
+
 func (c Config) checkTimes(cl claims, now time.Time) error {
 	exp, ok, err := cl.instant("exp")
 	if err != nil || !ok {
@@ -76,6 +104,9 @@ func (c Config) checkTimes(cl claims, now time.Time) error {
 	iat, ok, err := cl.instant("iat")
 	if err != nil || !ok {
 		return refuse(badClaims, "iat is missing or no time")
+	}
+	if exp.Sub(iat) > c.maxLifetime() {
+		return refuse("The token is good for longer than this server takes tokens for.", "exp is %s after iat, max_lifetime is %s", exp.Sub(iat), c.maxLifetime())
 	}
 	nbf, _, err := cl.instant("nbf")
 	if err != nil {
@@ -97,14 +128,19 @@ func (c Config) identify(cl claims) (authn.Identity, error) {
 	if err != nil {
 		return authn.Identity{}, refuse(badClaims, "%v", err)
 	}
-	// An address that nobody verified is a name that its owner chose.
-	if _, stated := cl["email_verified"]; c.UsernameClaim == "email" && stated && !cl.is("email_verified", "true") {
+	// An address that nobody verified is a name that its owner chose. An issuer
+	// that says nothing about it hasn't said that it is verified.
+	if c.UsernameClaim == emailClaim && c.EmailVerified != NotRequired && !cl.is("email_verified", "true") {
 		return authn.Identity{}, refuse(badClaims, "email_verified is not true")
 	}
 	if name == "" || strings.HasPrefix(c.NamePrefix+name, ":") {
 		return authn.Identity{}, refuse(badClaims, "claim %q is no name", c.UsernameClaim)
 	}
-	id := authn.Identity{Name: c.NamePrefix + name, Assurance: assurance(cl)}
+	source, err := c.source(cl)
+	if err != nil {
+		return authn.Identity{}, err
+	}
+	id := authn.Identity{Name: c.NamePrefix + name, Via: breakglass.Via{Method: breakglass.MethodOIDC, Source: source}, Assurance: assurance(cl)}
 	id.Assurance.Factor = c.MFA.factor(id.Assurance)
 	if problem := breakglass.CheckPersonName(id.Name); problem != "" {
 		return authn.Identity{}, refuse(badClaims, "claim %q %s", c.UsernameClaim, problem)
@@ -122,6 +158,35 @@ func (c Config) identify(cl claims) (authn.Identity, error) {
 		}
 	}
 	return id, nil
+}
+
+// maxSubject bounds the subject in what is on record; longer ones stand there
+// as their SHA-256. OpenID Connect allows 255 bytes.
+const maxSubject = 255
+
+// source is what vouches for the name: the issuer and, behind a #, which an
+// issuer can't hold, the account. The claim that the name is made of can move to
+// another account; the subject never does (OpenID Connect Core 1.0, section 2).
+func (c Config) source(cl claims) (string, error) {
+	if _, there := cl["sub"]; !there {
+		return c.Issuer, nil // access tokens of some issuers
+	}
+	sub, err := cl.text("sub")
+	if err != nil || sub == "" {
+		return "", refuse(badClaims, "claim sub is empty or no string")
+	}
+	if len(sub) > maxSubject {
+		return fmt.Sprintf("%s#sha256:%x", c.Issuer, sha256.Sum256([]byte(sub))), nil
+	}
+	var b strings.Builder
+	for _, ch := range []byte(sub) {
+		if ch <= ' ' || ch >= 0x7f || ch == '%' {
+			fmt.Fprintf(&b, "%%%02X", ch)
+			continue
+		}
+		b.WriteByte(ch)
+	}
+	return c.Issuer + "#" + b.String(), nil
 }
 
 // assurance is what the issuer says about how the person logged in. It is

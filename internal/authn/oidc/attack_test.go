@@ -37,7 +37,7 @@ func TestAGoodTokenNamesItsOwner(t *testing.T) {
 	who, err := w.Token(t, w.token(t, map[string]any{"amr": []string{"pwd", "otp"}, "acr": "gold", "auth_time": w.clock.Now().Unix()}))
 	require.NoError(t, err)
 	assert.Equal(t, authn.Identity{Name: "alice@example.com", Groups: []string{"oncall", "db", "oncall"},
-		Via:       breakglass.Via{Method: breakglass.MethodOIDC, Source: w.issuer.URL},
+		Via:       breakglass.Via{Method: breakglass.MethodOIDC, Source: w.issuer.URL + "#7"},
 		Assurance: breakglass.Assurance{Methods: []string{"pwd", "otp"}, Class: "gold", At: w.clock.Now().Truncate(time.Second)}}, who)
 
 	who, err = w.Token(t, w.token(t, map[string]any{"groups": "security", "amr": 7, "acr": []string{"gold"}, "auth_time": "now"}))
@@ -67,6 +67,29 @@ func TestOnlyConfiguredValuesStandForASecondFactor(t *testing.T) {
 	who, err := w.Token(t, w.token(t, map[string]any{"amr": []string{"otp"}, "acr": "gold"}))
 	require.NoError(t, err)
 	assert.Empty(t, who.Assurance.Factor, "by default none does")
+}
+
+// The name can pass to another account; the record says which one it was.
+func TestTheAccountOfATokenIsPartOfHowItsOwnerCame(t *testing.T) {
+	w := newWorld(t)
+	for sub, want := range map[string]string{
+		"00u1a2b3c4": "#00u1a2b3c4", "repo:example/infra:ref:refs/heads/main": "#repo:example/infra:ref:refs/heads/main",
+		"a b%\n\u202e#é": "#a%20b%25%0A%E2%80%AE#%C3%A9", strings.Repeat("x", 256): "",
+	} {
+		who, err := w.Token(t, w.token(t, map[string]any{"sub": sub}))
+		require.NoError(t, err)
+		if len(sub) > 255 {
+			assert.Regexp(t, "^oidc:"+w.issuer.URL+"#sha256:[0-9a-f]{64}$", who.Via.String())
+			continue
+		}
+		assert.Equal(t, "oidc:"+w.issuer.URL+want, who.Via.String())
+	}
+	who, err := w.Token(t, w.token(t, map[string]any{"sub": nil}))
+	require.NoError(t, err)
+	assert.Equal(t, "oidc:"+w.issuer.URL, who.Via.String())
+	for _, bad := range []any{"", 7, []string{"7"}, json.RawMessage("null")} {
+		w.refused(t, w.token(t, map[string]any{"sub": bad}))
+	}
 }
 
 func TestAttackUnsignedToken(t *testing.T) {
@@ -350,12 +373,45 @@ func TestRequiredClaimsAreExact(t *testing.T) {
 
 func TestAnAddressThatIsNotVerifiedIsNoName(t *testing.T) {
 	w := newWorld(t)
-	for _, bad := range []any{false, "false", "", 1, json.RawMessage("null"), []bool{true}} {
+	for _, bad := range []any{nil, false, "false", "", 1, json.RawMessage("null"), []bool{true}} {
 		w.refused(t, w.token(t, map[string]any{"email_verified": bad}))
 	}
 	for _, good := range []any{true, "true"} {
 		_, err := w.Token(t, w.token(t, map[string]any{"email_verified": good}))
 		assert.NoError(t, err)
+	}
+	trusting := newWorld(t, func(c *Config) { c.EmailVerified = NotRequired })
+	_, err := trusting.Token(t, trusting.token(t, map[string]any{"email_verified": nil}))
+	assert.NoError(t, err)
+	require.Len(t, Warnings([]Config{{EmailVerified: NotRequired}}), 1)
+	assert.Contains(t, Warnings([]Config{{EmailVerified: NotRequired}})[0], "auth.oidc[0].email_verified is not_required")
+	assert.Empty(t, Warnings([]Config{{}}))
+}
+
+func TestAttackTokenForAnotherPurpose(t *testing.T) {
+	w := newWorld(t)
+	for claim, values := range map[string][]any{
+		"events": {map[string]any{"http://schemas.openid.net/event/backchannel-logout": map[string]any{}}, json.RawMessage("null")},
+		"cnf":    {map[string]any{"jkt": "x"}, map[string]any{}},
+		"act":    {map[string]any{"sub": "robot"}},
+		"typ":    {"Refresh", "Offline", "Logout", "logout", []string{"Refresh"}, 7},
+	} {
+		for _, value := range values {
+			w.refused(t, w.token(t, map[string]any{claim: value}))
+		}
+	}
+	for _, good := range []string{"Bearer", "ID"} {
+		_, err := w.Token(t, w.token(t, map[string]any{"typ": good}))
+		assert.NoError(t, err)
+	}
+}
+
+func TestTokensThatAreGoodForTooLongAreRefused(t *testing.T) {
+	for limit, most := range map[time.Duration]time.Duration{0: 24 * time.Hour, time.Hour: time.Hour} {
+		w := newWorld(t, func(c *Config) { c.MaxLifetime = yamlDuration(limit) })
+		_, err := w.Token(t, w.token(t, map[string]any{"exp": w.clock.Now().Add(most).Unix()}))
+		assert.NoError(t, err)
+		assert.Contains(t, w.refused(t, w.token(t, map[string]any{"exp": w.clock.Now().Add(most + time.Second).Unix()})), "longer")
 	}
 }
 

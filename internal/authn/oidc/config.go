@@ -15,6 +15,10 @@ const (
 	DefaultKeysKept  = 24 * time.Hour
 	MinKeysKept      = time.Minute
 	MaxKeysKept      = 30 * 24 * time.Hour
+
+	DefaultMaxLifetime = 24 * time.Hour
+	MinMaxLifetime     = time.Minute
+	MaxMaxLifetime     = 30 * 24 * time.Hour
 )
 
 // Config is one issuer whose tokens are accepted.
@@ -33,6 +37,9 @@ type Config struct {
 	Algorithms []string `yaml:"algorithms"`
 	// UsernameClaim names the principal.
 	UsernameClaim string `yaml:"username_claim"`
+	// EmailVerified says what becomes of names that are e-mail addresses: required
+	// (the default) wants email_verified to be true, not_required takes any.
+	EmailVerified string `yaml:"email_verified"`
 	// GroupsClaim holds the groups, a string or a list; empty: no groups.
 	GroupsClaim string `yaml:"groups_claim"`
 	// RequiredClaims have to be there with exactly these values.
@@ -42,6 +49,8 @@ type Config struct {
 	GroupPrefix string `yaml:"group_prefix"`
 	// ClockSkew is how far the clocks may be apart; default 60s.
 	ClockSkew *yamlfile.Duration `yaml:"clock_skew"`
+	// MaxLifetime is the longest that a token may be good for, from iat to exp; default 24h.
+	MaxLifetime yamlfile.Duration `yaml:"max_lifetime"`
 	// KeysKept is how long keys work after the issuer last confirmed them; default 24h.
 	KeysKept yamlfile.Duration `yaml:"keys_kept"`
 	// CAFile holds PEM certificates that are trusted for this issuer beside the system's.
@@ -92,6 +101,16 @@ const (
 	AccessToken = "access_token"
 )
 
+// The values of Config.EmailVerified.
+const (
+	Required    = "required"
+	NotRequired = "not_required"
+)
+
+// emailClaim is the claim whose value is a name only when the issuer has
+// verified it.
+const emailClaim = "email"
+
 // Title is the name of the issuer for people.
 func (c Config) Title() string {
 	if c.Name != "" {
@@ -135,6 +154,13 @@ func (c Config) kept() time.Duration {
 		return DefaultKeysKept
 	}
 	return time.Duration(c.KeysKept)
+}
+
+func (c Config) maxLifetime() time.Duration {
+	if c.MaxLifetime == 0 {
+		return DefaultMaxLifetime
+	}
+	return time.Duration(c.MaxLifetime)
 }
 
 func (c Config) parties() []string {

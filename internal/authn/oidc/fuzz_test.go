@@ -14,8 +14,8 @@ import (
 // reader of the same JSON sees.
 func FuzzClaims(f *testing.F) {
 	for _, s := range []string{
-		`{"iss":"https://i","aud":"breakglass","email":"alice@example.com","groups":["a","b"],"iat":1,"exp":100,"amr":["otp"],"auth_time":5}`,
-		`{"iss":"https://i","aud":["breakglass","x"],"azp":"breakglass","email":"a","groups":"g","iat":1.5,"nbf":2,"exp":1e2,"r":"v"}`,
+		`{"iss":"https://i","aud":"breakglass","email":"alice@example.com","email_verified":true,"groups":["a","b"],"iat":1,"exp":100,"amr":["otp"],"auth_time":5}`,
+		`{"iss":"https://i","aud":["breakglass","x"],"azp":"breakglass","email":"a","email_verified":"true","groups":"g","iat":1.5,"nbf":2,"exp":1e2,"r":"v"}`,
 		`{"email":"a","email":"b"}`, `{"groups":[["a"]]}`, `[]`, `{"exp":1e999}`, `{"a":{"b":[{"c":null}]}}`, "{\"\xff\":1}", `{"Iss":"https://i"}`,
 	} {
 		f.Add([]byte(s))

@@ -218,7 +218,7 @@ const rs256 = `{"alg":"RS256","kid":"one","typ":"JWT"}`
 // claimsWith is a good set of claims with some of them replaced; nil removes one.
 func (w *world) claimsWith(changes map[string]any) string {
 	now := w.clock.Now()
-	c := map[string]any{"iss": w.issuer.URL, "aud": "breakglass", "sub": "7", "email": "alice@example.com", "groups": []string{"oncall", "db", "oncall"},
+	c := map[string]any{"iss": w.issuer.URL, "aud": "breakglass", "sub": "7", "email": "alice@example.com", "email_verified": true, "groups": []string{"oncall", "db", "oncall"},
 		"iat": now.Unix(), "exp": now.Add(time.Hour).Unix()}
 	for k, v := range changes {
 		if c[k] = v; v == nil {

@@ -143,3 +143,21 @@ func TestACompanysOwnAuthorityIsTrustedForItsIssuerAlone(t *testing.T) {
 	assert.ErrorContains(t, err, "holds no PEM certificate")
 	assert.ErrorContains(t, err, "auth.oidc[0].audiences")
 }
+
+func TestACAFileThatOthersMayWriteIsRefused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	w := newWorld(t)
+	w.issuer.Close()
+	server := httptest.NewTLSServer(w.issuer)
+	t.Cleanup(server.Close)
+	require.NoError(t, os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600))
+	for mode, trusted := range map[os.FileMode]bool{0o600: true, 0o644: true, 0o664: false, 0o646: false} {
+		require.NoError(t, os.Chmod(file, mode))
+		err := CheckFiles([]Config{{CAFile: file}})
+		if trusted {
+			assert.NoError(t, err, "%o", mode)
+			continue
+		}
+		assert.ErrorContains(t, err, "auth.oidc[0].ca_file: "+file+" can be written by others", "%o", mode)
+	}
+}

@@ -13,7 +13,6 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"breakglass/internal/authn"
-	"breakglass/internal/breakglass"
 )
 
 // Deps are what a Provider works with.
@@ -113,7 +112,6 @@ func (p *Provider) Verify(r *http.Request, token string) (authn.Identity, error)
 	case err != nil:
 		return authn.Identity{}, authn.Invalid(err)
 	}
-	id.Via = breakglass.Via{Method: breakglass.MethodOIDC, Source: is.cfg.Issuer}
 	return id, nil
 }
 

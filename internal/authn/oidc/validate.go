@@ -76,6 +76,8 @@ func (v *validation) config(c Config) {
 		v.require(slices.Contains(asymmetric, alg), fmt.Sprintf(".algorithms[%d]", i), "%.32q is not accepted; there are %s", alg, strings.Join(asymmetric, ", "))
 	}
 	v.require(c.UsernameClaim != "", ".username_claim", "is required: it says who the caller is, such as email or sub")
+	v.require(slices.Contains([]string{"", Required, NotRequired}, c.EmailVerified), ".email_verified", "must be %s or %s", Required, NotRequired)
+	v.require(c.EmailVerified == "" || c.UsernameClaim == emailClaim, ".email_verified", "means something with username_claim: %s alone", emailClaim)
 	for name, value := range c.RequiredClaims {
 		v.require(name != "" && value != "", ".required_claims", "needs a name and a value for each claim")
 	}
@@ -83,6 +85,7 @@ func (v *validation) config(c Config) {
 	v.prefix(".group_prefix", c.GroupPrefix)
 	v.require(c.skew() >= 0 && c.skew() <= MaxClockSkew, ".clock_skew", "must be from 0s to %s", MaxClockSkew)
 	v.require(c.kept() >= MinKeysKept && c.kept() <= MaxKeysKept, ".keys_kept", "must be from %s to %s", MinKeysKept, MaxKeysKept)
+	v.require(c.maxLifetime() >= MinMaxLifetime && c.maxLifetime() <= MaxMaxLifetime, ".max_lifetime", "must be from %s to %s", MinMaxLifetime, MaxMaxLifetime)
 	v.mfa(c.MFA)
 	v.login(c)
 }
@@ -160,7 +163,10 @@ func secure(u *url.URL) bool {
 // Warnings names what is allowed but rarely meant.
 func Warnings(list []Config) []string {
 	var w []string
-	for _, c := range list {
+	for i, c := range list {
+		if c.EmailVerified == NotRequired {
+			w = append(w, fmt.Sprintf("auth.oidc[%d].email_verified is %s: whoever can enter any address at %s logs in under that name", i, NotRequired, c.Title()))
+		}
 		if c.skew() > 5*time.Minute {
 			w = append(w, fmt.Sprintf("auth.oidc %s: clock_skew is %s: expired tokens work for that long", c.Title(), c.skew()))
 		}

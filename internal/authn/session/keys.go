@@ -18,6 +18,8 @@ import (
 	"regexp"
 	"strings"
 	"unicode"
+
+	"breakglass/internal/fileperm"
 )
 
 // KeySource says where a key is: in an environment variable or in a file.
@@ -112,6 +114,13 @@ func read(s KeySource, lookup func(string) (string, bool)) (string, error) {
 		return "", err
 	}
 	defer func() { _ = f.Close() }() // only read
+	info, err := f.Stat()
+	if err != nil {
+		return "", err
+	}
+	if err := fileperm.Private(s.File, info); err != nil {
+		return "", err
+	}
 	b, err := io.ReadAll(io.LimitReader(f, maxKey+1))
 	if err != nil {
 		return "", err

@@ -130,6 +130,20 @@ func TestKeysComeFromEnvironmentAndFiles(t *testing.T) {
 	}
 }
 
+func TestAKeyThatOthersMayReadOrWriteIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "key")
+	require.NoError(t, os.WriteFile(path, []byte(first), 0o600))
+	for mode, private := range map[os.FileMode]bool{0o600: true, 0o400: true, 0o700: true, 0o640: false, 0o620: false, 0o604: false, 0o602: false, 0o644: false} {
+		require.NoError(t, os.Chmod(path, mode))
+		_, err := session.Load([]session.KeySource{{File: path}}, os.LookupEnv)
+		if private {
+			assert.NoError(t, err, "%o", mode)
+			continue
+		}
+		assert.ErrorContains(t, err, "auth.session_keys[0]: "+path+" can be read or written by others", "%o", mode)
+	}
+}
+
 func FuzzRead(f *testing.F) {
 	keys := load(f, first)
 	// The workers are processes of their own, so this token has to be the same in all.

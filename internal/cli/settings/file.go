@@ -20,6 +20,7 @@ const maxFileBytes = 64 << 10
 type file struct {
 	Server                string
 	CAFile                string
+	ProviderCAFile        string
 	ClientCert, ClientKey string
 	AllowHTTP             bool
 	Output                string
@@ -129,6 +130,8 @@ func (p *parser) field(key, value *yaml.Node) {
 		p.text(key, value, &p.file.Server)
 	case "ca_file":
 		p.text(key, value, &p.file.CAFile)
+	case "provider_ca_file":
+		p.text(key, value, &p.file.ProviderCAFile)
 	case "client_cert":
 		p.text(key, value, &p.file.ClientCert)
 	case "client_key":
@@ -144,7 +147,7 @@ func (p *parser) field(key, value *yaml.Node) {
 	case "token":
 		p.add(key, "tokens don't belong into this file; `bgctl login` stores them safely")
 	default:
-		p.add(key, "%q is not a setting; there are server, ca_file, client_cert, client_key, allow_http and output", key.Value)
+		p.add(key, "%q is not a setting; there are server, ca_file, provider_ca_file, client_cert, client_key, allow_http and output", key.Value)
 	}
 }
 

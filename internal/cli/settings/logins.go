@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"breakglass/internal/cli/filelock"
@@ -20,6 +21,36 @@ type Logins struct {
 	Version  int              `json:"version"`
 	Current  string           `json:"current,omitempty"` // the server of the last login
 	ByServer map[string]Login `json:"logins"`
+	// Providers are those that were agreed to for each server. They outlive a login.
+	Providers map[string][]Provider `json:"providers,omitempty"`
+}
+
+// Provider is an identity provider as a server named it. Nothing in it is secret.
+type Provider struct {
+	Issuer   string   `json:"issuer"`
+	ClientID string   `json:"client_id"`
+	Scopes   []string `json:"scopes,omitempty"`
+	Token    string   `json:"token"`
+}
+
+// Same reports whether two servers' words about a provider are the same.
+func (p Provider) Same(q Provider) bool {
+	return p.Issuer == q.Issuer && p.ClientID == q.ClientID && p.Token == q.Token && slices.Equal(p.Scopes, q.Scopes)
+}
+
+// Provider is what was agreed to for a server and an issuer, or stands in a
+// login from before agreements were kept; nil when there is none.
+func (l Logins) Provider(server, issuer string) *Provider {
+	for _, p := range l.Providers[server] {
+		if p.Issuer == issuer {
+			return &p
+		}
+	}
+	if o := l.ByServer[server].OIDC; o != nil && o.Issuer == issuer {
+		p := o.Provider()
+		return &p
+	}
+	return nil
 }
 
 // Login is one stored token, or what gets one. It is secret.
@@ -52,6 +83,11 @@ type OIDC struct {
 	// holds, or, where there is none, stand here as they are.
 	Sealed []byte         `json:"sealed,omitempty"`
 	Plain  *signin.Tokens `json:"tokens,omitempty"`
+}
+
+// Provider is where the login is.
+func (o OIDC) Provider() Provider {
+	return Provider{Issuer: o.Issuer, ClientID: o.ClientID, Scopes: o.Scopes, Token: o.Token}
 }
 
 // lockPatience is how long to wait for another bgctl that refreshes a login.

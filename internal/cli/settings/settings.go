@@ -20,10 +20,13 @@ type Settings struct {
 	OIDC       *OIDC // instead of Token: the login at an identity provider
 	AWS        *AWS  // instead of Token: the login with an AWS identity
 	AllowHTTP  bool
-	CAPEM      []byte
-	CertPEM    []byte // the client's certificate, and its key
-	KeyPEM     []byte
-	Output     string // "table" or "json"
+	CAPEM      []byte // for the server
+	// ProviderCAPEM is for identity providers: whoever can make certificates for
+	// the server needn't be able to make those of the provider.
+	ProviderCAPEM []byte
+	CertPEM       []byte // the client's certificate, and its key
+	KeyPEM        []byte
+	Output        string // "table" or "json"
 
 	ConfigFile string
 	LoginFile  string
@@ -162,6 +165,7 @@ func (s *Settings) pemFiles(getenv func(string) string, f file) error {
 		to               *[]byte
 	}{
 		{"BGCTL_CA_FILE", "ca_file", f.CAFile, &s.CAPEM},
+		{"BGCTL_PROVIDER_CA_FILE", "provider_ca_file", f.ProviderCAFile, &s.ProviderCAPEM},
 		{"BGCTL_CLIENT_CERT", "client_cert", f.ClientCert, &s.CertPEM},
 		{"BGCTL_CLIENT_KEY", "client_key", f.ClientKey, &s.KeyPEM},
 	} {
