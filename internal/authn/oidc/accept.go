@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -37,9 +38,9 @@ func (c Config) accept(cl claims, now time.Time) (authn.Identity, error) {
 	if err := c.checkTimes(cl, now); err != nil {
 		return authn.Identity{}, err
 	}
-	for name, value := range c.RequiredClaims {
-		if !cl.is(name, value) {
-			return authn.Identity{}, refuse(badClaims, "claim %q is not what required_claims says", name)
+	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
+		if !cl.is(name, c.RequiredClaims[name]) {
+			return authn.Identity{}, refuse(fmt.Sprintf("The claim %q of the token is not what this server requires.", name), "see required_claims")
 		}
 	}
 	return c.identify(cl)
@@ -95,18 +96,18 @@ const maxGroups = 1000
 func (c Config) identify(cl claims) (authn.Identity, error) {
 	name, err := cl.text(c.UsernameClaim)
 	if err != nil {
-		return authn.Identity{}, refuse(badClaims, "%v", err)
+		return authn.Identity{}, refuse(fmt.Sprintf("The token must have the name of its owner in the claim %q, as a string.", c.UsernameClaim), "%v", err)
 	}
 	// An address that nobody verified is a name that its owner chose.
 	if _, stated := cl["email_verified"]; c.UsernameClaim == "email" && stated && !cl.is("email_verified", "true") {
 		return authn.Identity{}, refuse(badClaims, "email_verified is not true")
 	}
 	if name == "" || strings.HasPrefix(c.NamePrefix+name, ":") {
-		return authn.Identity{}, refuse(badClaims, "claim %q is no name", c.UsernameClaim)
+		return authn.Identity{}, refuse(fmt.Sprintf("The name in the claim %q of the token must not be empty and not begin with a colon.", c.UsernameClaim), "with name_prefix %q", c.NamePrefix)
 	}
 	id := authn.Identity{Name: c.NamePrefix + name, Assurance: assurance(cl)}
 	if problem := breakglass.CheckPersonName(id.Name); problem != "" {
-		return authn.Identity{}, refuse(badClaims, "claim %q %s", c.UsernameClaim, problem)
+		return authn.Identity{}, refuse(fmt.Sprintf("The name in the claim %q of the token can't be taken: it %s.", c.UsernameClaim, problem), "with name_prefix %q", c.NamePrefix)
 	}
 	if c.GroupsClaim != "" {
 		groups, err := cl.texts(c.GroupsClaim)
