@@ -332,11 +332,11 @@ func TestRequiredClaimsAreExact(t *testing.T) {
 func TestARefusedNameSaysWhatIsWrongWithIt(t *testing.T) {
 	w := newWorld(t)
 	for name, want := range map[string]string{
-		"аlice@example.com": "must not mix letters of several scripts",
-		"al‮ice":            "must not contain control or invisible characters",
-		"a  b":              "must not contain two spaces in a row",
-		"":                  "must not be empty",
-		":system":           "begin with a colon",
+		"\u0430lice@example.com": "must not mix letters of several scripts",
+		"al\u202eice":            "must not contain control or invisible characters",
+		"a  b":                   "must not contain two spaces in a row",
+		"":                       "must not be empty",
+		":system":                "begin with a colon",
 	} {
 		message := w.refused(t, w.token(t, map[string]any{"email": name}))
 		assert.Contains(t, message, want)
