@@ -1,5 +1,5 @@
 # make demo   the whole story through the real binaries, on a loopback server with SQLite
-# make test   all tests; what is skipped, and why, stands at the end
+# make test   all tests, then those that work with either store on DynamoDB; what is skipped, and why, stands at the end
 # make build | lint | bench | fuzz | venv | dynamodb | clean
 
 GO       ?= go

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Measures the service against yardsticks of the same run and prints one table.
-# Arguments name parts: invoke poll history webhook cli memory; without any, all.
+# Arguments name parts: invoke poll history webhook cli memory dynamodb; without any, all.
 # A figure that misses its target is marked and doesn't fail the run.
-# The first run builds a history of a million events below .cache/bench.
+# The first run builds histories of a million events and less below .cache/bench.
+# dynamodb needs the emulator that `make dynamodb` builds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 IFS='|'

@@ -22,15 +22,16 @@ func newExport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export --config FILE [--output FILE]",
 		Short: "Write everything in the store to a file, to move it to another store",
-		Long: `Writes events, audit trail, waiting and given-up deliveries and idempotency
-records as JSON lines, which breakglassd import puts into another store. The
+		Long: `Writes events, audit trail, waiting and given-up deliveries, idempotency
+records and second factors as JSON lines, which breakglassd import puts into another store. The
 audit trail is verified on the way.
 
 A SQLite database is exported as of one instant, also while the server runs.
 DynamoDB has no such instant: stop every server first. For a move stop the
 server in either case; what happens after the export is not in it.
 
-The file holds justifications and the audit trail, and no secrets. It is created
+The file holds justifications and the audit trail, and no secrets but those of
+second factors, sealed. It is created
 with mode 0600 and must not exist. Without --output it goes to standard output.`,
 		Example: "  breakglassd export --config /etc/breakglass/config.yaml --output breakglass.jsonl",
 		Args:    noArgs,

@@ -84,7 +84,7 @@ func TestEnumerationsAgree(t *testing.T) {
 	assert.Equal(t, texts(breakglass.ReasonCodes()), words("ReasonCode"))
 	assert.ElementsMatch(t, texts(breakglass.EntryTypes()), words("EntryType"))
 	assert.ElementsMatch(t, texts(breakglass.Roles()), words("Caller", "roles", "[]"))
-	assert.ElementsMatch(t, []string{string(breakglass.LimitCooldown), string(breakglass.LimitUserQuota), string(breakglass.LimitProfileQuota)}, words("Problem", "limit"))
+	assert.ElementsMatch(t, []string{string(breakglass.LimitCooldown), string(breakglass.LimitUserQuota), string(breakglass.LimitProfileQuota), string(breakglass.LimitMFAAttempts)}, words("Problem", "limit"))
 	assert.ElementsMatch(t, []string{breakglass.ConditionNoRule, breakglass.ConditionReasonCode, breakglass.ConditionTime, breakglass.ConditionMaxDuration,
 		breakglass.ConditionTicket, breakglass.ConditionProfileCap}, words("Problem", "condition"))
 	var codes []string

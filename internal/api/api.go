@@ -95,7 +95,7 @@ func New(cfg Config) (*Handler, error) {
 	if h.validate, err = newRequestValidator(); err != nil {
 		return nil, err
 	}
-	main := slices.Concat(h.calls(), h.loginCalls(), h.awsLogins(), h.operations())
+	main := slices.Concat(h.calls(), h.loginCalls(), h.awsLogins(), h.secondFactors(), h.operations())
 	if !cfg.AdminListener {
 		main = append(main, h.metricsEndpoint()...)
 	}

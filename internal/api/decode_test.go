@@ -47,7 +47,7 @@ func TestFiveFaultsOfDifferentKindsGetFiveErrors(t *testing.T) {
 	assert.Equal(t, breakglass.CodeInvalidRequest, e.Code)
 	assert.Equal(t, []breakglass.FieldError{
 		{Field: "profile", Message: "must be a string, not a number"},
-		{Field: "Ticket", Message: "is not a field of this request; it has duration_seconds, invoker, justification, profile, reason_code, ticket"},
+		{Field: "Ticket", Message: "is not a field of this request; it has duration_seconds, invoker, justification, profile, reason_code, ticket, totp"},
 		{Field: "duration_seconds", Message: "is out of range: 99999999999999999999"},
 		{Field: "reason_code", Message: "must be one of incident, maintenance, security, recovery, other"},
 		{Field: "justification", Message: "must have 20 to 1000 characters, has 5"},

@@ -319,7 +319,7 @@ func TestWhoamiAndProfiles(t *testing.T) {
 	}
 	assert.Equal(t, []string{"gone", "limited", "prod", "staging", "ticketed"}, names)
 	assert.Equal(t, map[string]any{"profile": "ticketed", "region": "us-east-1", "rule": "ticketed", "max_duration_seconds": 1800.0,
-		"default_duration_seconds": 1800.0, "reason_codes": []any{"incident"}, "ticket_required": true}, out.Items[4])
+		"default_duration_seconds": 1800.0, "reason_codes": []any{"incident"}, "ticket_required": true, "mfa_required": false}, out.Items[4])
 	s.call(t, request{method: "GET", path: "/v1/profiles", as: auditor}).into(200, &out)
 	raw, err := json.Marshal(out)
 	require.NoError(t, err)

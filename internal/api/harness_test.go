@@ -20,8 +20,10 @@ import (
 	spec "breakglass"
 	"breakglass/internal/api"
 	"breakglass/internal/authn"
+	"breakglass/internal/authn/session"
 	"breakglass/internal/breakglass"
 	"breakglass/internal/issuer"
+	"breakglass/internal/mfa"
 	"breakglass/internal/policy"
 	"breakglass/internal/ratelimit"
 	"breakglass/internal/testenv/teststore"
@@ -77,6 +79,7 @@ type options struct {
 	quiet          bool // log nothing below Info
 	awsLogin       api.AWSLogin
 	login          []api.LoginOIDC
+	invited        bool // to enrol, an admin's code is needed
 }
 
 func start(t testing.TB, opts options) *server {
@@ -145,8 +148,17 @@ func newService(t testing.TB, s *server, opts options, log *slog.Logger) *breakg
 		Policy: func() (breakglass.Policy, error) { return rules, nil },
 		Limits: func() (breakglass.RateLimiter, error) { return limits, nil },
 		Sinks:  func(breakglass.EntryType, string) []string { return nil },
-		Now:    s.clock.Now, Log: log,
+		Now:    s.clock.Now, Log: log, MFA: &breakglass.MFA{Factors: newFactors(t), InvitationOnly: opts.invited},
 	})
+}
+
+// newFactors checks second factors, with a key of this test.
+func newFactors(t testing.TB) *mfa.Factors {
+	t.Helper()
+	f, err := mfa.New(mfa.Config{Keys: []session.KeySource{{Env: "KEY"}}, Enrolment: mfa.EnrolmentOpen},
+		func(string) (string, bool) { return "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=", true })
+	require.NoError(t, err)
+	return f
 }
 
 // entries returns the whole audit trail.

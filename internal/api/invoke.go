@@ -28,7 +28,7 @@ func (h *Handler) invoke(c *call) error {
 		c.w.Header().Set("Idempotency-Replayed", "true")
 	}
 	if in.DryRun {
-		return c.json(http.StatusOK, dryRunOf(out.View))
+		return c.json(http.StatusOK, dryRunOf(out))
 	}
 	c.w.Header().Set("Location", "/v1/breakglass/"+out.ID)
 	return c.json(http.StatusCreated, out.View)
@@ -58,6 +58,9 @@ func (c *call) readInvocation() (breakglass.Invocation, error) {
 	if body.DurationSeconds != nil {
 		in.Duration = breakglass.Seconds(*body.DurationSeconds)
 	}
+	if body.TOTP != nil {
+		in.TOTP = breakglass.TOTPCode(*body.TOTP)
+	}
 	return in, f.err()
 }
 
@@ -71,9 +74,10 @@ type dryRun struct {
 	ExpiresAt       time.Time             `json:"expires_at"`
 	PolicyRule      string                `json:"policy_rule"`
 	Escalated       bool                  `json:"escalated"`
+	MFA             string                `json:"mfa"`
 }
 
-func dryRunOf(v breakglass.View) dryRun {
+func dryRunOf(v breakglass.Invoked) dryRun {
 	return dryRun{DryRun: true, Profile: v.Profile, Invoker: v.Invoker, ReasonCode: v.ReasonCode,
-		DurationSeconds: v.DurationSeconds, ExpiresAt: v.ExpiresAt, PolicyRule: v.PolicyRule, Escalated: v.Escalated}
+		DurationSeconds: v.DurationSeconds, ExpiresAt: v.ExpiresAt, PolicyRule: v.PolicyRule, Escalated: v.Escalated, MFA: v.MFA}
 }

@@ -87,6 +87,18 @@ func ask(call breakglass.Call, target breakglass.Target, as, id, state string) r
 		r.path = "/v1/events"
 	case breakglass.CallReload:
 		r.method, r.path = "POST", "/v1/admin/reload"
+	case breakglass.CallMFAStatus:
+		r.path = "/v1/mfa"
+	case breakglass.CallMFAEnrol:
+		r.method, r.path = "POST", "/v1/mfa/enrol"
+	case breakglass.CallMFAConfirm:
+		r.method, r.path, r.body = "POST", "/v1/mfa/confirm", totp("000000")
+	case breakglass.CallMFARemove:
+		r.method, r.path, r.body = "POST", "/v1/mfa/remove", totp("000000")
+	case breakglass.CallMFAReset:
+		r.method, r.path, r.body = "POST", "/v1/mfa/reset", `{"name":"nobody-here@example.com"}`
+	case breakglass.CallMFAInvite:
+		r.method, r.path, r.body = "POST", "/v1/mfa/invite", `{"name":"nobody-here@example.com"}`
 	default:
 		r.path = "/v1/" + string(call)
 	}
@@ -127,6 +139,12 @@ func TestEveryCallAnswersAsTheTableSays(t *testing.T) {
 					before := s.events(t)
 					a := s.call(t, ask(p.Call, p.Target, name, id, state))
 					answer := breakglass.Permit(breakglass.Principal{Name: name, Roles: []breakglass.Role{role}}, p.Call, p.Target)
+					if strings.HasSuffix(strings.ToLower(string(p.Call)), "mfa") && answer == breakglass.Allow {
+						// What comes of it depends on the person's authenticator: mfa_test.go.
+						require.False(t, a.status == 403 && a.problem().Code == breakglass.CodeForbidden, "%s", a.body)
+						seen++
+						return
+					}
 					status, code := expected(answer, p.Call, state)
 					require.Equal(t, status, a.status, "%s", a.body)
 					if code != "" {
@@ -309,6 +327,10 @@ func TestReloadIsForAdmins(t *testing.T) {
 // The way in is on record with whatever its owner does.
 func TestEntriesSayHowTheirActorWasAuthenticated(t *testing.T) {
 	s := start(t, options{})
+	s.call(t, post(ops, "/v1/mfa/invite", `{"name":"carol@example.com"}`))
+	show := s.enrol(t, alice, "")
+	s.call(t, post(alice, "/v1/mfa/remove", totp("000000")))
+	s.call(t, post(alice, "/v1/mfa/remove", totp(show())))
 	ev := s.invoke(t, alice, "limited")
 	s.call(t, request{method: "POST", path: "/v1/breakglass/" + ev.ID + "/credentials", as: alice})
 	s.call(t, request{method: "POST", path: "/v1/breakglass/" + ev.ID + "/credentials", as: sam})
@@ -320,6 +342,7 @@ func TestEntriesSayHowTheirActorWasAuthenticated(t *testing.T) {
 	types := map[breakglass.EntryType]bool{}
 	for _, e := range s.entries(t) {
 		assert.Equal(t, "token", e.Detail[breakglass.DetailAuthenticatedBy], "%s", e.Event)
+		assert.Equal(t, "127.0.0.1", e.Detail[breakglass.DetailClientAddr], "%s", e.Event)
 		types[e.Event] = true
 	}
 	for _, typ := range breakglass.EntryTypes() {

@@ -21,12 +21,14 @@ type invokeRequest struct {
 	Ticket          string  `json:"ticket" validate:"ticket"`
 	Invoker         *string `json:"invoker" validate:"omitnil,person"`
 	DurationSeconds *int64  `json:"duration_seconds" validate:"omitnil,duration_seconds"`
+	TOTP            *string `json:"totp" validate:"omitnil,totp"`
 }
 
 func (in *invokeRequest) fields() fields {
 	return fields{
 		"profile": text(&in.Profile), "reason_code": text(&in.ReasonCode), "justification": text(&in.Justification),
 		"ticket": text(&in.Ticket), "invoker": optionalText(&in.Invoker), "duration_seconds": optionalInteger(&in.DurationSeconds),
+		"totp": optionalText(&in.TOTP),
 	}
 }
 
@@ -48,6 +50,8 @@ func checks() map[string]func(v reflect.Value) string {
 		"reason_code":   onText(func(s string) string { return breakglass.CheckReasonCode(breakglass.ReasonCode(s)) }),
 		"justification": onText(breakglass.CheckJustification),
 		"ticket":        onText(breakglass.CheckTicket),
+		"totp":          onText(breakglass.CheckTOTP),
+		"invitation":    onText(breakglass.CheckInvitation),
 		"closed_reason": onText(breakglass.CheckClosedReason),
 		"duration_seconds": func(v reflect.Value) string {
 			d := breakglass.Seconds(v.Int())

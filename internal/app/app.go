@@ -108,6 +108,10 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 		return nil, fmt.Errorf("auth.aws: %w", err)
 	}
 	auth := authn.NewChain(static, authn.Ways{JWT: jwt, Session: sessions(aws)})
+	factors, err := secondFactors(cfg.Auth)
+	if err != nil {
+		return nil, err
+	}
 	sinks, err := a.newSinks(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("notify: %w", err)
@@ -122,7 +126,7 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	a.service = breakglass.New(breakglass.Config{
 		Store: a.store, Journal: a.store, Profiles: profiles(cfg), Issuer: keys, Directory: auth,
 		Policy: a.rules.currentPolicy, Limits: a.rules.currentLimits, Sinks: sinks.Route,
-		Now: opts.Now, Log: opts.Log, AcceptClock: opts.AcceptClock, SweepEvery: sweepEvery(cfg.Store),
+		Now: opts.Now, Log: opts.Log, AcceptClock: opts.AcceptClock, SweepEvery: sweepEvery(cfg.Store), MFA: factors,
 	})
 	if err := a.newFollower(); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)

@@ -32,8 +32,12 @@ func Check(path string) (warnings []string, err error) {
 	if !in.Usable() {
 		return nil, c.problems.Err()
 	}
+	wantsMFA := false
 	policyFile := c.rulesFile("policy_file", in.Config.PolicyFile, func(name string, data []byte) error {
-		_, err := policy.Parse(name, data)
+		p, err := policy.Parse(name, data)
+		if err == nil {
+			wantsMFA = p.WantsMFA()
+		}
 		return err
 	})
 	limitsFile := c.rulesFile("rate_limit_file", in.Config.RateLimitFile, func(name string, data []byte) error {
@@ -53,6 +57,9 @@ func Check(path string) (warnings []string, err error) {
 	}
 	for _, w := range slices.Concat(absent(in.Config), exposed(in.Config)) {
 		c.warn(in.File.Problem(w.path, w.words))
+	}
+	if w := warnMFA(in.Config.Auth, wantsMFA); w != "" {
+		c.warn(in.File.Problem("policy_file", w))
 	}
 	c.strangers(policyFile, limitsFile)
 	return c.warnings, c.err()
@@ -124,7 +131,8 @@ func (c *checker) auth() {
 	}
 	_, err := authn.New(c.Config.Auth.Tokens, c.Config.RoleMembers())
 	_, keys := sessionKeys(c.Config.Auth)
-	c.complain("auth", errors.Join(err, keys))
+	_, factors := secondFactors(c.Config.Auth)
+	c.complain("auth", errors.Join(err, keys, factors))
 }
 
 // complain takes an error of which each line begins with the path of a field,

@@ -56,6 +56,9 @@ func DevConfig(listen, dir string) (config.Config, error) {
 		return config.Config{}, err
 	}
 	c := config.Default()
+	if c.Auth.MFA, err = devMFA(filepath.Join(dir, "dev-mfa.key")); err != nil {
+		return config.Config{}, err
+	}
 	c.Listen = listen
 	c.Store.SQLite.Path = filepath.Join(dir, "breakglass.db")
 	c.PolicyFile = policy

@@ -37,6 +37,7 @@ func TestBench(t *testing.T) {
 		{"webhook", measureWebhook},
 		{"cli", measureCLI},
 		{"memory", measureMemory},
+		{"dynamodb", measureDynamoDB},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			rows := part.measure(t)

@@ -87,12 +87,12 @@ func (c *conn) header() (length int, err error) {
 			return length, nil
 		}
 		name, value, _ := bytes.Cut(line, []byte(": "))
-		switch string(name) { // as net/http writes them
-		case "Content-Length":
+		switch { // net/http writes them so, others in small letters
+		case bytes.EqualFold(name, []byte("Content-Length")):
 			if length, err = strconv.Atoi(string(value)); err != nil {
 				return 0, err
 			}
-		case "Transfer-Encoding":
+		case bytes.EqualFold(name, []byte("Transfer-Encoding")):
 			length = chunked
 		}
 	}

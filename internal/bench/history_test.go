@@ -75,6 +75,12 @@ func newPast(t *testing.T, database string, n int) *past {
 	t.Helper()
 	readThrough(t, database)
 	s := site{dir: scratch(t), database: database, users: historyUsers, profiles: historyProfiles, quota: 200}.start(t)
+	return pastOf(t, s, n)
+}
+
+// pastOf is the server's history of n events.
+func pastOf(t *testing.T, s *server, n int) *past {
+	t.Helper()
 	p := &past{n: n, head: n, c: dial(t, s.addr)}
 	p.c.must(t, http.StatusOK, p.check(0))
 	return p

@@ -23,7 +23,8 @@ import (
 // a profile for each account, a policy and rate limits of several rules.
 type site struct {
 	dir             string
-	database        string // default breakglass.db in dir
+	database        string           // default breakglass.db in dir
+	table           *config.DynamoDB // instead of a database
 	users, profiles int
 	quota           int    // of each user and each profile within a day; zero: no limits at all
 	sinks           string // lines of YAML, each with a sink
@@ -72,11 +73,8 @@ rules:
 // write lays the files out and returns the path of the configuration.
 func (s site) write(t testing.TB) string {
 	t.Helper()
-	if s.database == "" {
-		s.database = filepath.Join(s.dir, "breakglass.db")
-	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "listen: 127.0.0.1:0\nstore: {driver: sqlite, sqlite: {path: %q}}\nsts: {issuer: dev}\npolicy_file: policy.yaml\n", s.database)
+	fmt.Fprintf(&b, "listen: 127.0.0.1:0\nstore: %s\nsts: {issuer: dev}\npolicy_file: policy.yaml\n", s.store())
 	s.file(t, "policy.yaml", policyFile)
 	if s.quota > 0 {
 		b.WriteString("rate_limit_file: ratelimit.yaml\n")
@@ -95,6 +93,16 @@ func (s site) write(t testing.TB) string {
 		b.WriteString("notify:\n  sinks:\n" + s.sinks)
 	}
 	return s.file(t, "config.yaml", b.String())
+}
+
+func (s site) store() string {
+	if t := s.table; t != nil {
+		return fmt.Sprintf("{driver: dynamodb, dynamodb: {table: %q, region: %q, endpoint: %q}}", t.Table, t.Region, t.Endpoint)
+	}
+	if s.database == "" {
+		s.database = filepath.Join(s.dir, "breakglass.db")
+	}
+	return fmt.Sprintf("{driver: sqlite, sqlite: {path: %q}}", s.database)
 }
 
 func writeToken(b *strings.Builder, name, groups string) {

@@ -14,12 +14,18 @@ const (
 	EntryEscalated         EntryType = "breakglass.escalated"
 	EntryCredentialsIssued EntryType = "credentials.issued"
 	EntryCredentialsDenied EntryType = "credentials.denied"
+	EntryMFAInvited        EntryType = "mfa.invited"   // an admin gave out an enrolment code
+	EntryMFAEnrolling      EntryType = "mfa.enrolling" // a secret was made, and counts for nothing yet
+	EntryMFAEnrolled       EntryType = "mfa.enrolled"
+	EntryMFARemoved        EntryType = "mfa.removed"
+	EntryMFAFailed         EntryType = "mfa.failed" // a wrong code, or a refused call about second factors
 )
 
 // EntryTypes lists every type of audit entry.
 func EntryTypes() []EntryType {
 	return []EntryType{EntryInvoked, EntryClosed, EntryExpired, EntryDenied, EntryEscalated,
-		EntryCredentialsIssued, EntryCredentialsDenied}
+		EntryCredentialsIssued, EntryCredentialsDenied,
+		EntryMFAInvited, EntryMFAEnrolling, EntryMFAEnrolled, EntryMFARemoved, EntryMFAFailed}
 }
 
 // Urgent reports whether an entry of this type must reach people before those
@@ -84,6 +90,8 @@ const (
 	DetailCall             = "call"               // what was refused, where it wasn't an invocation: close, check, list, feed
 	DetailDryRun           = "dry_run"            // "true": the refusal is the answer to a question about somebody else
 	DetailSuppressed       = "suppressed"         // how many refusals this entry stands for beside itself
+	DetailMFA              = "mfa"                // of an invocation: the second factor it rests on; none when none was asked for
+	DetailMFAFailures      = "failures"           // wrong codes since the last right one, this one included
 	DetailAuthenticatedBy  = "authenticated_by"   // the actor's way in, as Via.String; not on entries of the server itself
 )
 

@@ -16,6 +16,10 @@ const (
 	CodeUnauthenticated      Code = "unauthenticated"
 	CodeForbidden            Code = "forbidden"
 	CodePolicyDenied         Code = "policy_denied"
+	CodeMFARequired          Code = "mfa_required"
+	CodeMFAInvalid           Code = "mfa_invalid"
+	CodeMFAEnrolled          Code = "mfa_enrolled"     // there is a second factor already
+	CodeMFANotEnrolled       Code = "mfa_not_enrolled" // there is none, or none that was confirmed
 	CodeProfileUnknown       Code = "profile_unknown"
 	CodeEventNotFound        Code = "event_not_found"
 	CodeAlreadyActive        Code = "already_active"
@@ -33,11 +37,13 @@ const (
 // Limit names a rate limit.
 type Limit string
 
-// The rate limits, in the order in which they are checked.
+// The rate limits of a rule, in the order in which they are checked.
 const (
 	LimitCooldown     Limit = "cooldown"
 	LimitUserQuota    Limit = "user_quota"
 	LimitProfileQuota Limit = "profile_quota"
+	// LimitMFAAttempts is no limit of a rule: it bounds guesses at a second factor.
+	LimitMFAAttempts Limit = "mfa_attempts"
 )
 
 // Error is the one kind of error that reaches a caller. Message is written for
@@ -55,9 +61,10 @@ type Error struct {
 	EventID   string       // CodeAlreadyActive: the event in the way
 	ExpiresAt time.Time    // CodeAlreadyActive: when it ends
 	Limit     Limit        // CodeRateLimited: which limit
-	Rule      string       // CodePolicyDenied and CodeRateLimited: the rule that decided
+	Rule      string       // CodePolicyDenied, CodeRateLimited and the codes of MFA: the rule that decided
 	Condition string       // CodePolicyDenied: the condition of the rule that failed
 	Allowed   *Allowed     // CodePolicyDenied: what would be allowed instead
+	MFA       *MFAWanted   // CodeMFARequired and CodeMFAInvalid: what would do
 	// Stamps say which rules decided, for the audit entry; no caller sees them.
 	Stamps map[string]string
 	Cause  error

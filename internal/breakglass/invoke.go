@@ -28,6 +28,9 @@ type Invocation struct {
 	RequestID      string
 	// DryRun decides but changes and records nothing.
 	DryRun bool
+	// TOTP is the caller's code of this minute; empty means none. It is no part of
+	// what was asked for: a repeated call has another one.
+	TOTP TOTPCode
 }
 
 // Validate returns an *Error with every bad field, or nil.
@@ -46,6 +49,9 @@ func (in Invocation) Validate() error {
 		add("invoker", CheckPersonName(in.Invoker))
 	}
 	add("duration_seconds", CheckDuration(in.Duration))
+	if in.TOTP != "" {
+		add("totp", CheckTOTP(string(in.TOTP)))
+	}
 	if len(bad) > 0 {
 		return InvalidRequest(bad)
 	}
@@ -101,7 +107,8 @@ func joinCodes(codes []ReasonCode) string {
 // Invoked is the answer to an invocation.
 type Invoked struct {
 	View
-	Replayed bool // an earlier call with the same idempotency key made this event
+	Replayed bool   // an earlier call with the same idempotency key made this event
+	MFA      string // of a dry run: what the entry's DetailMFA would be
 }
 
 // errDryRun ends a transaction that was only asked what would happen.
@@ -150,9 +157,13 @@ func (s *Service) invoke(ctx context.Context, caller Principal, in Invocation) (
 	}
 	var out Invoked
 	var replay *Idempotent
+	var refused error
 	keys := Keys{Invoker: subject.Name, Profile: in.Profile, Caller: caller.Name, Idempotency: in.IdempotencyKey}
+	if s.cfg.MFA != nil {
+		keys.Factor = caller.Name
+	}
 	err = s.cfg.Store.Update(ctx, keys, func(tx Tx) error {
-		out, replay = Invoked{}, nil
+		out, replay, refused = Invoked{}, nil, nil
 		now, err := s.begin(tx)
 		if err != nil {
 			return err
@@ -160,12 +171,18 @@ func (s *Service) invoke(ctx context.Context, caller Principal, in Invocation) (
 		if replay, err = s.replayed(tx, caller, in); err != nil || replay != nil {
 			return err
 		}
-		d, err := s.decide(tx, subject, in, now)
+		d, err := s.decide(tx, caller, subject, in, now)
+		if err != nil && d.factor != nil {
+			// Whatever refuses it, a code that was looked at is on record: the
+			// transaction commits that alone.
+			refused = err
+			return s.settle(ctx, tx, caller, in.RequestID, in.Profile, d.factor, now)
+		}
 		if err != nil {
 			return err
 		}
 		ev := d.event(caller, subject, in, now)
-		out.View = ev.At(now)
+		out.View, out.MFA = ev.At(now), d.mfa
 		if in.DryRun {
 			return errDryRun
 		}
@@ -179,6 +196,8 @@ func (s *Service) invoke(ctx context.Context, caller Principal, in Invocation) (
 		return out, nil
 	case err != nil:
 		return Invoked{}, err
+	case refused != nil:
+		return Invoked{}, refused
 	}
 	s.wakeFor(out.ExpiresAt)
 	return out, nil
@@ -244,17 +263,23 @@ type decision struct {
 	limitSHA256  string
 	duration     time.Duration
 	lapsed       *Event // a stored-active event whose end nobody has recorded yet
+	mfa          string // the second factor that it rests on, as DetailMFA
+	factor       *factorUse
 }
 
-// decide runs the checks in their fixed order: profile, policy, stacking, rate
-// limits.
-func (s *Service) decide(tx Tx, subject Subject, in Invocation, now time.Time) (decision, error) {
+// decide runs the checks in their fixed order: profile, policy, second factor,
+// stacking, rate limits. With an error, the decision holds what has to be stored
+// all the same.
+func (s *Service) decide(tx Tx, caller Principal, subject Subject, in Invocation, now time.Time) (decision, error) {
 	var d decision
 	profile, err := s.profile(in.Profile)
 	if err != nil {
 		return d, err
 	}
 	if err := s.checkPolicy(&d, subject, profile, in, now); err != nil {
+		return d, err
+	}
+	if err := s.checkMFA(tx, &d, caller, subject, in, now); err != nil {
 		return d, err
 	}
 	if err := checkStacking(tx, &d, subject, in, now); err != nil {
@@ -359,6 +384,11 @@ func (s *Service) commit(ctx context.Context, tx Tx, caller Principal, in Invoca
 	if err := tx.PutEvent(ev); err != nil {
 		return err
 	}
+	if d.factor != nil {
+		if err := tx.PutFactor(d.factor.after); err != nil {
+			return err
+		}
+	}
 	if in.IdempotencyKey != "" {
 		if err := tx.PutIdempotent(Idempotent{Caller: caller.Name, Key: in.IdempotencyKey,
 			Fingerprint: in.fingerprint(), EventID: ev.ID, CreatedAt: now}); err != nil {
@@ -378,7 +408,7 @@ func (s *Service) commit(ctx context.Context, tx Tx, caller Principal, in Invoca
 }
 
 func (d decision) detail(ev Event) map[string]string {
-	m := map[string]string{DetailPolicyRule: d.policy.Rule, DetailPolicySHA256: d.policySHA256}
+	m := map[string]string{DetailPolicyRule: d.policy.Rule, DetailPolicySHA256: d.policySHA256, DetailMFA: d.mfa}
 	if d.limit.Rule != "" {
 		m[DetailLimitRule] = d.limit.Rule
 	}

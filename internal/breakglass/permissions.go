@@ -19,6 +19,12 @@ const (
 	CallProfiles    Call = "profiles"
 	CallWhoami      Call = "whoami"
 	CallReload      Call = "reload"
+	CallMFAStatus   Call = "mfaStatus"
+	CallMFAEnrol    Call = "enrolMFA"
+	CallMFAConfirm  Call = "confirmMFA"
+	CallMFARemove   Call = "removeMFA"
+	CallMFAReset    Call = "resetMFA"  // somebody else's
+	CallMFAInvite   Call = "inviteMFA" // somebody else
 )
 
 // Target is what a call is about, as it relates to the caller.
@@ -82,9 +88,18 @@ var permissions = []Permission{
 	{CallWhoami, TargetServer, Allow, nil, ""},
 	{CallReload, TargetServer, Forbid, map[Role]Answer{RoleAdmin: Allow},
 		"Only an admin may have the rules read again."},
+	{CallMFAStatus, TargetServer, Allow, nil, ""},
+	{CallMFAEnrol, TargetServer, Allow, nil, ""},
+	{CallMFAConfirm, TargetServer, Allow, nil, ""},
+	{CallMFARemove, TargetServer, Allow, nil, ""},
+	{CallMFAReset, TargetServer, Forbid, map[Role]Answer{RoleAdmin: Allow}, adminRefusal},
+	{CallMFAInvite, TargetServer, Forbid, map[Role]Answer{RoleAdmin: Allow}, adminRefusal},
 }
 
-const credentialsRefusal = "Credentials go to the invoker alone."
+const (
+	credentialsRefusal = "Credentials go to the invoker alone."
+	adminRefusal       = "Only an admin may do this for somebody else."
+)
 
 // Permit returns the answer to a caller. What the table doesn't name is hidden.
 func Permit(caller Principal, call Call, target Target) Answer {

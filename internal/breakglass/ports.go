@@ -56,6 +56,7 @@ type Keys struct {
 	Profile     string
 	Caller      string // with Idempotency: the idempotency record
 	Idempotency string
+	Factor      string // the second factor of this person
 }
 
 // Tx is the view and the writes of one transaction.
@@ -69,6 +70,8 @@ type Tx interface {
 	FindActiveByInvokerAndProfile(invoker, profile string) (*Event, error)
 	// FindIdempotent returns the record of the caller's key; nil when there is none.
 	FindIdempotent(caller, key string) (*Idempotent, error)
+	// FindFactor returns the person's second factor; nil when there is none.
+	FindFactor(name string) (*Factor, error)
 	// LatestEntryTime is the latest timestamp of any audit entry, which need not
 	// be the newest entry's; zero when there is none.
 	LatestEntryTime() (time.Time, error)
@@ -77,6 +80,10 @@ type Tx interface {
 	PutEvent(e Event) error
 	// PutIdempotent inserts a record.
 	PutIdempotent(r Idempotent) error
+	// PutFactor inserts or replaces the second factor of f.Name.
+	PutFactor(f Factor) error
+	// DeleteFactor removes the second factor; it is no error if there is none.
+	DeleteFactor(name string) error
 	// Append adds an entry to the audit trail, and a delivery of it to each
 	// sink. ev is the event right after the change, or nil.
 	Append(entry LogEntry, ev *Event, sinks []string) error
@@ -186,6 +193,7 @@ type PolicyDecision struct {
 	Permit      bool
 	Rule        string        // empty when no rule matched
 	MaxDuration time.Duration // of the rule that matched
+	MFA         MFARequirement
 	Condition   string
 	Message     string
 	Allowed     *Allowed
@@ -207,6 +215,7 @@ type Offer struct {
 	MaxDuration    time.Duration `json:"-"`
 	ReasonCodes    []ReasonCode  `json:"reason_codes"`
 	TicketRequired bool          `json:"ticket_required"`
+	MFARequired    bool          `json:"mfa_required"`
 }
 
 // RateLimiter bounds how often the glass is broken.

@@ -157,7 +157,7 @@ func refusalDetail(base map[string]string, e *Error, earlier int) map[string]str
 	put(DetailLimit, string(e.Limit))
 	put(DetailCondition, e.Condition)
 	switch e.Code {
-	case CodePolicyDenied:
+	case CodePolicyDenied, CodeMFARequired, CodeMFAInvalid:
 		put(DetailPolicyRule, e.Rule)
 	case CodeRateLimited:
 		put(DetailLimitRule, e.Rule)

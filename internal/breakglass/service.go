@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Config is what a Service is made of. Everything but Log is required.
+// Config is what a Service is made of. Everything but Log and MFA is required.
 type Config struct {
 	Store    Store
 	Journal  Journal
@@ -25,7 +25,9 @@ type Config struct {
 	// Sinks names the notification sinks that want an entry.
 	Sinks func(t EntryType, profile string) []string
 	Now   func() time.Time
-	Log   *slog.Logger
+	// MFA is nil where the server checks no second factors itself.
+	MFA *MFA
+	Log *slog.Logger
 	// AcceptClock switches the check of the clock against the audit trail off,
 	// for a trail that was written under a clock wrongly ahead.
 	AcceptClock bool
@@ -41,6 +43,7 @@ type Service struct {
 	profiles  map[string]Profile
 	refusals  *refusals
 	issuances *budget // by event
+	enrolling *budget // by person
 	wake      chan struct{}
 	// nextWake is when the sweeper will look again, in Unix microseconds.
 	nextWake atomic.Int64
@@ -48,7 +51,8 @@ type Service struct {
 
 // New returns a Service. Run must run beside it for expiries to be recorded.
 func New(cfg Config) *Service {
-	s := &Service{cfg: cfg, profiles: map[string]Profile{}, refusals: newRefusals(), issuances: newBudget(issuanceBurst, issuanceRefill), wake: make(chan struct{}, 1)}
+	s := &Service{cfg: cfg, profiles: map[string]Profile{}, refusals: newRefusals(), issuances: newBudget(issuanceBurst, issuanceRefill),
+		enrolling: newBudget(enrolBurst, enrolRefill), wake: make(chan struct{}, 1)}
 	s.nextWake.Store(awake)
 	if s.cfg.SweepEvery <= 0 {
 		s.cfg.SweepEvery = sweepAtLeast
@@ -137,6 +141,7 @@ type ProfileOffer struct {
 	DefaultDuration time.Duration `json:"-"`
 	ReasonCodes     []ReasonCode  `json:"reason_codes"`
 	TicketRequired  bool          `json:"ticket_required"`
+	MFARequired     bool          `json:"mfa_required"`
 }
 
 // Profiles lists what the caller may invoke at this moment, by name. Stacking
@@ -160,7 +165,7 @@ func (s *Service) offers(policy Policy, subject Subject, at time.Time) []Profile
 		offers = append(offers, ProfileOffer{
 			Profile: name, Region: s.profiles[name].Region, Rule: o.Rule,
 			MaxDuration: longest, DefaultDuration: min(longest, DefaultDuration),
-			ReasonCodes: o.ReasonCodes, TicketRequired: o.TicketRequired,
+			ReasonCodes: o.ReasonCodes, TicketRequired: o.TicketRequired, MFARequired: o.MFARequired,
 		})
 	}
 	return offers

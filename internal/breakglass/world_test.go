@@ -86,9 +86,16 @@ func newWorldOver(t *testing.T, wrap func(breakglass.Store) breakglass.Store) *w
 
 func (w *world) trail(t *testing.T) []breakglass.LogEntry {
 	t.Helper()
-	entries, _, err := w.store.Entries(t.Context(), breakglass.EntryQuery{Limit: 10_000})
-	require.NoError(t, err)
-	return entries
+	var all []breakglass.LogEntry
+	for after := int64(0); ; { // to where a look at the head finds nothing more
+		entries, through, err := w.store.Entries(t.Context(), breakglass.EntryQuery{After: after, Limit: 10_000})
+		require.NoError(t, err)
+		all = append(all, entries...)
+		if through == after {
+			return all
+		}
+		after = through
+	}
 }
 
 func (w *world) types(t *testing.T) []string {

@@ -33,6 +33,8 @@ type app struct {
 	loaded  *settings.Settings
 	api     *client.Client
 	tried   *attempt // the login that is being tried
+
+	questions *asker // asked on the terminal; nil before the first one
 }
 
 // terminal says what a stream can show.

@@ -201,7 +201,7 @@ func (a *app) entryTable(items []json.RawMessage, header bool) (string, error) {
 
 func entryStyle(t breakglass.EntryType) show.Style {
 	switch t {
-	case breakglass.EntryDenied, breakglass.EntryCredentialsDenied:
+	case breakglass.EntryDenied, breakglass.EntryCredentialsDenied, breakglass.EntryMFAFailed, breakglass.EntryMFARemoved:
 		return show.Warn
 	case breakglass.EntryEscalated:
 		return show.Bad
@@ -219,7 +219,7 @@ func entryDetail(e breakglass.LogEntry) string {
 	switch e.Event {
 	case breakglass.EntryClosed:
 		add(e.ClosedReason)
-	case breakglass.EntryDenied, breakglass.EntryCredentialsDenied:
+	case breakglass.EntryDenied, breakglass.EntryCredentialsDenied, breakglass.EntryMFAFailed:
 		add(e.Reason)
 		add(e.Detail[breakglass.DetailMessage])
 		if n := e.Detail[breakglass.DetailSuppressed]; n != "" {

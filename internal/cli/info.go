@@ -43,7 +43,7 @@ and the reasons that it allows. Rate limits and events that are already active a
 }
 
 func (a *app) offerTable(offers []client.ProfileOffer) string {
-	head := []show.Column{{Title: "PROFILE"}, {Title: "REGION"}, {Title: "DEFAULT"}, {Title: "LONGEST"}, {Title: "TICKET"}, {Title: "REASONS", Shrink: true},
+	head := []show.Column{{Title: "PROFILE"}, {Title: "REGION"}, {Title: "DEFAULT"}, {Title: "LONGEST"}, {Title: "TICKET"}, {Title: "MFA"}, {Title: "REASONS", Shrink: true},
 		{Title: "RULE", Shrink: true}}
 	rows := make([][]show.Cell, len(offers))
 	for i, o := range offers {
@@ -55,8 +55,12 @@ func (a *app) offerTable(offers []client.ProfileOffer) string {
 		if o.TicketRequired {
 			ticket = "required"
 		}
+		mfa := "no"
+		if o.MFARequired {
+			mfa = "required"
+		}
 		rows[i] = []show.Cell{{Text: o.Profile}, {Text: o.Region}, {Text: show.Seconds(o.DefaultDurationSeconds)},
-			{Text: show.Seconds(o.MaxDurationSeconds)}, {Text: ticket}, {Text: strings.Join(reasons, ", ")}, {Text: o.Rule}}
+			{Text: show.Seconds(o.MaxDurationSeconds)}, {Text: ticket}, {Text: mfa}, {Text: strings.Join(reasons, ", ")}, {Text: o.Rule}}
 	}
 	return show.Table(a.out.Palette, a.out.columns, head, rows)
 }

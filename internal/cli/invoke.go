@@ -25,6 +25,7 @@ type invokeFlags struct {
 	invoker       string
 	key           string
 	dryRun        bool
+	codeStdin     bool
 }
 
 func (a *app) invokeCommand() *cobra.Command {
@@ -35,7 +36,8 @@ func (a *app) invokeCommand() *cobra.Command {
 		Long: `Break the glass: get access to a profile at once, for a limited time. The security
 team is told the same second, and your reason is on record.
 
-On a terminal you are asked for what is missing. Elsewhere it is an error.
+On a terminal you are asked for what is missing, and for a code of your authenticator
+where policy wants a second factor (bgctl mfa enrol). Elsewhere it is an error.
 Reasons: incident, maintenance, security, recovery, other.
 The justification has 20 to 1000 characters and says what is going on.`,
 		Example: `  bgctl invoke prod --reason incident --justification "Primary DB down, INC-4711" --duration 1h
@@ -59,6 +61,7 @@ The justification has 20 to 1000 characters and says what is going on.`,
 	flags.StringVar(&f.invoker, "for", "", "invoke for this `USER` (delegates only)")
 	flags.BoolVar(&f.dryRun, "dry-run", false, "say what would happen, and change nothing")
 	flags.StringVar(&f.key, "idempotency-key", "", "`KEY` that makes repeating this very invocation safe (default: a new one)")
+	flags.BoolVar(&f.codeStdin, codeFlag, false, "read the code of your authenticator from standard input, where policy wants one (default: BGCTL_TOTP, or asked on a terminal)")
 	completeFlag(cmd, "reason", words(reasonWords()...))
 	completeFlag(cmd, "duration", words("30m", "1h", "2h", "4h"))
 	return cmd
@@ -97,7 +100,12 @@ func (a *app) invoke(ctx context.Context, f invokeFlags) error {
 	if f.key == "" {
 		f.key = client.NewIdempotencyKey()
 	}
-	out, err := api.Invoke(ctx, in, f.key)
+	var out client.Invoked
+	err = a.withCode(ctx, f.codeStdin, func(code string) (err error) {
+		in.TOTP = code
+		out, err = api.Invoke(ctx, in, f.key)
+		return err
+	})
 	if err != nil {
 		return a.maybeInvoked(err, f.key)
 	}
@@ -223,12 +231,19 @@ func (a *app) dryRun(ctx context.Context, api *client.Client, in client.Invocati
 	if a.json() {
 		return a.printJSON(d)
 	}
-	escalated := ""
+	escalated, factor := "", ""
 	if d.Escalated {
 		escalated = "yes: the security team would be alerted"
 	}
+	switch d.MFA {
+	case "", "none":
+	case breakglass.MFAByTOTP:
+		factor = "a code from your authenticator, which you will be asked for"
+	default:
+		factor = "that of your login (" + d.MFA + ")"
+	}
 	return a.print([]byte(show.Fields(a.out.Palette, a.out.columns,
-		[]string{"Dry run", "Profile", "Invoker", "Reason", "Duration", "Rule", "Escalated"},
+		[]string{"Dry run", "Profile", "Invoker", "Reason", "Duration", "Rule", "Second factor", "Escalated"},
 		[]show.Cell{{Text: "this would be granted now; nothing was changed", Style: show.Good}, {Text: d.Profile}, {Text: d.Invoker},
-			{Text: string(d.ReasonCode)}, {Text: show.Seconds(d.DurationSeconds)}, {Text: d.PolicyRule}, {Text: escalated, Style: show.Warn}})))
+			{Text: string(d.ReasonCode)}, {Text: show.Seconds(d.DurationSeconds)}, {Text: d.PolicyRule}, {Text: factor}, {Text: escalated, Style: show.Warn}})))
 }

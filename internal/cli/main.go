@@ -147,7 +147,7 @@ func (a *app) commands() []command {
 		{"credentials", groupAccess, a.credentialsCommand}, {"close", groupAccess, a.closeCommand}, {"profiles", groupAccess, a.profilesCommand},
 		{"list", groupRecord, a.listCommand}, {"check", groupRecord, a.checkCommand}, {"events", groupRecord, a.eventsCommand},
 		{"verify", groupRecord, a.verifyCommand},
-		{"login", groupSetup, a.loginCommand}, {"logout", groupSetup, a.logoutCommand}, {"whoami", groupSetup, a.whoamiCommand},
+		{"mfa", groupSetup, a.mfaCommand}, {"login", groupSetup, a.loginCommand}, {"logout", groupSetup, a.logoutCommand}, {"whoami", groupSetup, a.whoamiCommand},
 		{"version", groupSetup, a.versionCommand},
 	}
 }
@@ -162,6 +162,9 @@ const (
 // marking notes that a command began to run: errors from then on are no longer
 // about the form of the command line.
 func (a *app) marking(c *cobra.Command) {
+	for _, sub := range c.Commands() {
+		a.marking(sub)
+	}
 	run := c.RunE
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		a.ran, a.command = true, cmd.Name()

@@ -30,8 +30,13 @@ type line struct {
 
 // asker starts reading the terminal. A read can't be interrupted, so it has a
 // goroutine of its own and Ctrl-C needn't wait for the next line.
+// There is one for the whole run: another would miss what this one has read.
 func (a *app) asker(ctx context.Context) *asker {
+	if a.questions != nil {
+		return a.questions
+	}
 	q := &asker{a: a, lines: make(chan line), ctx: ctx}
+	a.questions = q
 	go func() {
 		in := bufio.NewReaderSize(a.Stdin, 8<<10)
 		for {

@@ -18,13 +18,14 @@ func exitOf(code breakglass.Code) int {
 	switch code {
 	case breakglass.CodeInvalidRequest, breakglass.CodeMalformed, breakglass.CodeIdempotencyMismatch:
 		return exitUsage
-	case breakglass.CodeUnauthenticated, breakglass.CodeForbidden, breakglass.CodePolicyDenied:
+	case breakglass.CodeUnauthenticated, breakglass.CodeForbidden, breakglass.CodePolicyDenied,
+		breakglass.CodeMFARequired, breakglass.CodeMFAInvalid:
 		return exitNotAllowed
-	case breakglass.CodeAlreadyActive, breakglass.CodeInvalidTransition:
+	case breakglass.CodeAlreadyActive, breakglass.CodeInvalidTransition, breakglass.CodeMFAEnrolled:
 		return exitConflict
 	case breakglass.CodeRateLimited:
 		return exitRateLimited
-	case breakglass.CodeProfileUnknown, breakglass.CodeEventNotFound, breakglass.CodeNotFound:
+	case breakglass.CodeProfileUnknown, breakglass.CodeEventNotFound, breakglass.CodeNotFound, breakglass.CodeMFANotEnrolled:
 		return exitNotFound
 	case breakglass.CodeUnavailable:
 		return exitUnreachable
@@ -89,6 +90,10 @@ func (a *app) explainCode(ex *explanation, e *breakglass.Error) {
 		ex.do("`bgctl whoami` shows who you are here, and your roles")
 	case breakglass.CodePolicyDenied:
 		a.explainPolicy(ex, e)
+	case breakglass.CodeMFARequired, breakglass.CodeMFAInvalid:
+		a.explainMFA(ex, e)
+	case breakglass.CodeMFANotEnrolled:
+		ex.do("bgctl mfa enrol")
 	case breakglass.CodeRateLimited:
 		a.explainLimit(ex, e)
 	case breakglass.CodeAlreadyActive:
@@ -225,7 +230,7 @@ func (a *app) flagOf(field string) string {
 		"profile": "PROFILE", "reason_code": "--reason", "justification": "--justification", "duration_seconds": "--duration",
 		"ticket": "--ticket", "invoker": "--for", "Idempotency-Key": "--idempotency-key", "idempotency_key": "--idempotency-key",
 		"reason": "--reason", "after": "--after", "limit": "--limit", "since": "--since", "until": "--until", "status": "--status",
-		"event": "--event",
+		"event": "--event", "totp": "The code", "invitation": "The enrolment code", "name": "NAME",
 	}
 	if a.command == "list" || a.command == "events" { // where they are filters
 		flags["profile"], flags["invoker"] = "--profile", "--invoker"

@@ -20,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/stretchr/testify/require"
 
+	"breakglass/internal/mfa/mfatest"
 	"breakglass/internal/testenv"
 )
 
@@ -32,6 +33,7 @@ import (
 //	exits CODE PROGRAM...   runs the program and wants this exit code
 //	capture VAR REGEXP      puts the first group of the match in stdout into VAR
 //	stopserver              stops the server
+//	totp VAR SECRET N       puts the Nth of the codes that are good now into VAR
 //	mode FILE PERM          checks the permissions of a file, in octal
 func TestScripts(t *testing.T) {
 	if testing.Short() {
@@ -45,7 +47,8 @@ func TestScripts(t *testing.T) {
 			return setUpScript(t, env, server, bin)
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"as": as, "exits": exits, "capture": capture, "stopserver": stopServer, "mode": mode,
+			"totp": totp,
+			"as":   as, "exits": exits, "capture": capture, "stopserver": stopServer, "mode": mode,
 		},
 		RequireUniqueNames: true,
 	})
@@ -160,6 +163,18 @@ func capture(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("stdout has no match for %s", args[1])
 	}
 	ts.Setenv(args[0], m[1])
+}
+
+// totp is the authenticator. Codes are numbered 1 and 2, in the order in which
+// they can be used: both stay good for the next seconds, also when a new step
+// begins meanwhile.
+func totp(ts *testscript.TestScript, _ bool, args []string) {
+	n, err := strconv.Atoi(args[2])
+	ts.Check(err)
+	step := time.Now().Add(10 * time.Second).Truncate(30 * time.Second)
+	code, err := mfatest.CodeOf(args[1], step.Add(time.Duration(n-2)*30*time.Second))
+	ts.Check(err)
+	ts.Setenv(args[0], code)
 }
 
 func stopServer(ts *testscript.TestScript, _ bool, _ []string) {

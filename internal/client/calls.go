@@ -20,6 +20,8 @@ type Invocation struct {
 	DurationSeconds int64                 `json:"duration_seconds,omitempty"`
 	Ticket          string                `json:"ticket,omitempty"`
 	Invoker         string                `json:"invoker,omitempty"`
+	// TOTP is a code of this minute, and secret.
+	TOTP string `json:"totp,omitempty"`
 }
 
 // DryRun is what an invocation would do.
@@ -32,6 +34,7 @@ type DryRun struct {
 	ExpiresAt       time.Time             `json:"expires_at"`
 	PolicyRule      string                `json:"policy_rule"`
 	Escalated       bool                  `json:"escalated"`
+	MFA             string                `json:"mfa,omitempty"`
 }
 
 // Credentials are the answer of the credentials call. They are secret.
@@ -62,6 +65,7 @@ type ProfileOffer struct {
 	DefaultDurationSeconds int64                   `json:"default_duration_seconds"`
 	ReasonCodes            []breakglass.ReasonCode `json:"reason_codes"`
 	TicketRequired         bool                    `json:"ticket_required"`
+	MFARequired            bool                    `json:"mfa_required"`
 }
 
 // Whoami is who the server takes the caller for.

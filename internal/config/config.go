@@ -7,6 +7,7 @@ import (
 	"breakglass/internal/authn/awsiam"
 	"breakglass/internal/authn/oidc"
 	"breakglass/internal/authn/session"
+	"breakglass/internal/mfa"
 	"breakglass/internal/notify"
 	"breakglass/internal/yamlfile"
 )
@@ -65,6 +66,9 @@ type Auth struct {
 	// SessionKeys sign the sessions of those who logged in: the first one signs,
 	// all are accepted. Every replica has the same ones.
 	SessionKeys []session.KeySource `yaml:"session_keys"`
+	// MFA lets the server check second factors itself; absent: it takes the word
+	// of identity providers alone.
+	MFA *mfa.Config `yaml:"mfa"`
 }
 
 // Roles says who has which role.

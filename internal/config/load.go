@@ -98,6 +98,11 @@ func (c *Config) resolve(dir string) {
 	for i := range c.Auth.SessionKeys {
 		resolve(&c.Auth.SessionKeys[i].File, dir)
 	}
+	if c.Auth.MFA != nil {
+		for i := range c.Auth.MFA.Keys {
+			resolve(&c.Auth.MFA.Keys[i].File, dir)
+		}
+	}
 	resolveSinks(c.Notify.Sinks, dir)
 }
 

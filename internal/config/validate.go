@@ -14,6 +14,7 @@ import (
 	"breakglass/internal/authn/oidc"
 	"breakglass/internal/authn/session"
 	"breakglass/internal/breakglass"
+	"breakglass/internal/mfa"
 	"breakglass/internal/rules"
 	"breakglass/internal/yamlfile"
 )
@@ -118,6 +119,13 @@ func (c Config) validateAuth(v *validator) {
 	}
 	for _, p := range session.Validate(c.Auth.SessionKeys) {
 		v.add("auth.session_keys"+p.Path, "%s", p.Message)
+	}
+	if c.Auth.MFA != nil {
+		for _, p := range c.Auth.MFA.Validate() {
+			v.add("auth.mfa."+p.Path, "%s", p.Message)
+		}
+		v.require(c.Auth.MFA.Enrolment != mfa.EnrolmentAdmin || len(c.Roles.Admin.Users)+len(c.Roles.Admin.Groups) > 0, "auth.mfa.enrolment",
+			"admin needs somebody with the role admin (roles.admin): nobody could enrol")
 	}
 	if c.Auth.AWS == nil {
 		return

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -35,6 +36,7 @@ func newLoser(t testing.TB, upstream string) *loser {
 	require.NoError(t, err)
 	l := &loser{tokens: map[string]int{}, ended: make(chan struct{})}
 	pass := httputil.NewSingleHostReverseProxy(u)
+	pass.ErrorLog = log.New(io.Discard, "", 0)
 	pass.ErrorHandler = func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) }
 	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { l.serve(pass, w, r) }))
 	t.Cleanup(func() { close(l.ended); l.Close() })
@@ -88,6 +90,13 @@ func (l *loser) loses(lose func(n int) bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.writes, l.tokens, l.lose = 0, map[string]int{}, lose
+}
+
+// change sets how answers are lost, and whether tokens are forgotten.
+func (l *loser) change(hang, forget bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.hang, l.forget = hang, forget
 }
 
 // repeated returns how many writes arrived, and under how many tokens.

@@ -87,7 +87,7 @@ func TestReplicasEachFaultForEachOperation(t *testing.T) {
 		{"timeout", func(p *testenv.FaultProxy, _ *loser) { p.Timeout() }},
 		{"down", func(p *testenv.FaultProxy, _ *loser) { p.Down() }},
 		{"answers to writes lost", func(_ *testenv.FaultProxy, l *loser) { l.loses(func(int) bool { return true }) }},
-		{"answers to writes never given", func(_ *testenv.FaultProxy, l *loser) { l.hang = true; l.loses(func(int) bool { return true }) }},
+		{"answers to writes never given", func(_ *testenv.FaultProxy, l *loser) { l.change(true, false); l.loses(func(int) bool { return true }) }},
 	}
 	t.Setenv(hookEnv, hookSecret())
 	for _, f := range faults {
@@ -193,7 +193,7 @@ func TestReplicasALostAnswerMakesNoSecondEvent(t *testing.T) {
 	for name, hang := range map[string]bool{"cut off": false, "never given": true} {
 		t.Run("once, "+name, func(t *testing.T) {
 			s, l := serve(t)
-			l.hang = hang
+			l.change(hang, false)
 			l.loses(func(n int) bool { return n == 1 })
 			a := invoke(t, s)
 			require.Equal(t, 201, a.status, "%s", a.body)
@@ -205,7 +205,7 @@ func TestReplicasALostAnswerMakesNoSecondEvent(t *testing.T) {
 		})
 		t.Run("for good, "+name, func(t *testing.T) {
 			s, l := serve(t)
-			l.hang = hang
+			l.change(hang, false)
 			l.loses(func(int) bool { return true })
 			a := invoke(t, s)
 			assert.Equal(t, 503, a.status, "%s", a.body)
@@ -226,11 +226,12 @@ func TestReplicasALostAnswerMakesNoSecondEvent(t *testing.T) {
 	// DynamoDB forgets a token after ten minutes; then the trail tells.
 	t.Run("and the token forgotten", func(t *testing.T) {
 		s, l := serve(t)
-		l.forget = true
+		l.change(false, true)
 		l.loses(func(n int) bool { return n == 1 })
-		a := invoke(t, s)
-		require.Equal(t, 201, a.status, "%s", a.body)
+		ev := decode[breakglass.View](t, s.http.must(t, 201, user(0), http.MethodPost, "/v1/breakglass", invocation("prod", 3600)))
 		assert.Len(t, s.http.allEvents(t), 1)
+		l.loses(func(n int) bool { return n == 1 })
+		s.http.must(t, 200, user(0), http.MethodPost, "/v1/breakglass/"+ev.ID+"/close", `{"reason":"over"}`)
 		consistent(t, s.http, 0)
 	})
 }

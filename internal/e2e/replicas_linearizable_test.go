@@ -52,11 +52,11 @@ func (r *fleet) trouble(t *testing.T, rnd *rand.Rand, enough func() bool) (kills
 		} else {
 			faults++
 			do := harm[rnd.IntN(len(harm))]
-			if faults%10 == 5 {
+			if faults%40 == 5 {
 				do = losesAll
 			}
 			do(r.proxies[i], r.losers[i])
-			if faults%10 == 5 { // longer than a server tries
+			if faults%40 == 5 { // longer than a server tries
 				pause(9*time.Second, 10*time.Second)
 			} else {
 				pause(50*time.Millisecond, 500*time.Millisecond)

@@ -27,6 +27,12 @@ type fileRule struct {
 	Time          *fileTime          `yaml:"time"`
 	MaxDuration   *yamlfile.Duration `yaml:"max_duration"`
 	RequireTicket bool               `yaml:"require_ticket"`
+	MFA           *fileMFA           `yaml:"mfa"`
+}
+
+type fileMFA struct {
+	Required bool               `yaml:"required"`
+	MaxAge   *yamlfile.Duration `yaml:"max_age"`
 }
 
 // Parse reads a policy file; name is what messages call it. The error is a
@@ -64,6 +70,7 @@ func (r fileRule) rule(c *rules.Checker, at string) Rule {
 		Groups:      canonical(c, at+".groups", r.Groups, "", breakglass.CanonicalGroup),
 		ReasonCodes: r.reasonCodes(c, at+".allowed_reason_codes"), Window: r.Time.window(c, at+".time"),
 		MaxDuration: r.maxDuration(c, at+".max_duration"), RequireTicket: r.RequireTicket,
+		MFA: r.MFA.requirement(c, at+".mfa"),
 	}
 }
 
@@ -121,4 +128,25 @@ func (r fileRule) maxDuration(c *rules.Checker, at string) time.Duration {
 		c.Add(at, "must be whole seconds from 1s to %s, not %s", rules.Words(breakglass.MaxDuration), d)
 	}
 	return d
+}
+
+// maxMFAAge bounds max_age: a login of another day proves nothing about tonight.
+const maxMFAAge = 24 * time.Hour
+
+func (m *fileMFA) requirement(c *rules.Checker, at string) breakglass.MFARequirement {
+	if m == nil {
+		return breakglass.MFARequirement{}
+	}
+	need := breakglass.MFARequirement{Required: m.Required}
+	if m.MaxAge == nil {
+		return need
+	}
+	need.MaxAge = time.Duration(*m.MaxAge)
+	if !m.Required {
+		c.Add(at+".max_age", "has no meaning without required: true")
+	}
+	if need.MaxAge < time.Second || need.MaxAge > maxMFAAge || need.MaxAge%time.Second != 0 {
+		c.Add(at+".max_age", "must be whole seconds from 1s to %s, not %s", rules.Words(maxMFAAge), need.MaxAge)
+	}
+	return need
 }

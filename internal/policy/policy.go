@@ -31,6 +31,7 @@ type Rule struct {
 	Window        *Window                 // nil: always
 	MaxDuration   time.Duration
 	RequireTicket bool
+	MFA           breakglass.MFARequirement
 }
 
 // SHA256 is the hex digest of the file.
@@ -67,7 +68,12 @@ func (p *Policy) Decide(req breakglass.PolicyRequest) breakglass.PolicyDecision 
 	if failed := rule.failures(req); len(failed) > 0 {
 		return rule.refuse(req, failed)
 	}
-	return breakglass.PolicyDecision{Permit: true, Rule: rule.Name, MaxDuration: rule.MaxDuration}
+	return breakglass.PolicyDecision{Permit: true, Rule: rule.Name, MaxDuration: rule.MaxDuration, MFA: rule.MFA}
+}
+
+// WantsMFA reports whether any rule asks for a second factor.
+func (p *Policy) WantsMFA() bool {
+	return slices.ContainsFunc(p.rules, func(r Rule) bool { return r.MFA.Required })
 }
 
 // Offer returns what the subject may invoke on the profile at that instant.
@@ -77,5 +83,6 @@ func (p *Policy) Offer(subject breakglass.Subject, profile string, at time.Time)
 		return breakglass.Offer{}, false
 	}
 	return breakglass.Offer{Rule: rule.Name, MaxDuration: rule.MaxDuration,
-		ReasonCodes: slices.Clone(rule.ReasonCodes), TicketRequired: rule.RequireTicket}, true
+		ReasonCodes: slices.Clone(rule.ReasonCodes), TicketRequired: rule.RequireTicket,
+		MFARequired: rule.MFA.Required}, true
 }

@@ -218,3 +218,26 @@ func TestExamplePolicyIsAccepted(t *testing.T) {
 		ReasonCode: breakglass.ReasonIncident, Duration: time.Hour, At: night})
 	assert.True(t, d.Permit, d.Message)
 }
+
+func TestMFAIsAskedForByTheRuleThatDecides(t *testing.T) {
+	p, err := policy.Parse("policy.yaml", []byte(`version: "1"
+rules:
+  - {name: strict, profiles: [prod], users: [alice], mfa: {required: true, max_age: 15m}}
+  - {name: off, profiles: [staging], users: [alice], mfa: {required: false}}
+  - {name: none, users: [alice]}
+`))
+	require.NoError(t, err)
+	assert.True(t, p.WantsMFA())
+	for profile, want := range map[string]breakglass.MFARequirement{"prod": {Required: true, MaxAge: 15 * time.Minute}, "staging": {}, "other": {}} {
+		alice := breakglass.Subject{Name: "alice"}
+		d := p.Decide(breakglass.PolicyRequest{Subject: alice, Profile: profile, ReasonCode: breakglass.ReasonIncident, At: time.Now()})
+		assert.True(t, d.Permit)
+		assert.Equal(t, want, d.MFA, profile)
+		o, ok := p.Offer(alice, profile, time.Now())
+		assert.True(t, ok)
+		assert.Equal(t, want.Required, o.MFARequired)
+	}
+	plain, err := policy.Parse("policy.yaml", []byte("version: \"1\"\nrules:\n  - {name: a, users: [a]}\n"))
+	require.NoError(t, err)
+	assert.False(t, plain.WantsMFA())
+}

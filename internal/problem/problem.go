@@ -36,6 +36,8 @@ type Problem struct {
 	Rule              string              `json:"rule,omitempty"`
 	Condition         string              `json:"condition,omitempty"`
 	Allowed           *breakglass.Allowed `json:"allowed,omitempty"`
+
+	MFA *breakglass.MFAWanted `json:"mfa,omitempty"`
 }
 
 // From describes an error to a caller. The cause stays out of it.
@@ -44,7 +46,7 @@ func From(e *breakglass.Error, requestID string) Problem {
 	return Problem{
 		Type: "about:blank", Title: title, Status: status, Detail: e.Message, Code: e.Code, RequestID: requestID,
 		Errors: e.Fields, EventID: e.EventID, ExpiresAt: e.ExpiresAt, Limit: e.Limit,
-		RetryAfterSeconds: retryAfterSeconds(e), Rule: e.Rule, Condition: e.Condition, Allowed: e.Allowed,
+		RetryAfterSeconds: retryAfterSeconds(e), Rule: e.Rule, Condition: e.Condition, Allowed: e.Allowed, MFA: e.MFA,
 	}
 }
 

@@ -29,6 +29,7 @@ func TestEveryCodeHasItsStatus(t *testing.T) {
 		breakglass.CodeNotFound: 404, breakglass.CodeMethodNotAllowed: 405, breakglass.CodeAlreadyActive: 409,
 		breakglass.CodeInvalidTransition: 409, breakglass.CodeTooLarge: 413, breakglass.CodeUnsupportedMediaType: 415,
 		breakglass.CodeInvalidRequest: 422, breakglass.CodeIdempotencyMismatch: 422, breakglass.CodeRateLimited: 429,
+		breakglass.CodeMFARequired: 403, breakglass.CodeMFAInvalid: 403, breakglass.CodeMFAEnrolled: 409, breakglass.CodeMFANotEnrolled: 404,
 		breakglass.CodeCredentialsRefused: 502, breakglass.CodeUnavailable: 503, problem.CodeInternal: 500,
 	}
 	assert.Equal(t, want, problem.Codes())

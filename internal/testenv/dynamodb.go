@@ -46,7 +46,7 @@ type emulator struct {
 }
 
 // startDynamoDB starts an emulator that ends with this process, however that ends.
-func startDynamoDB(path string) (*emulator, error) {
+func startDynamoDB(path string, args ...string) (*emulator, error) {
 	// The port is free now; should somebody else take it before the emulator
 	// does, another one is tried.
 	var failure error
@@ -56,7 +56,7 @@ func startDynamoDB(path string) (*emulator, error) {
 			return nil, err
 		}
 		e := &emulator{endpoint: "http://127.0.0.1:" + port, exited: make(chan struct{})}
-		e.cmd = exec.Command("sh", "-c", watched, path, "serve", "--host", "127.0.0.1", "--port", port, "--log", "quiet")
+		e.cmd = exec.Command("sh", append([]string{"-c", watched, path, "serve", "--host", "127.0.0.1", "--port", port, "--log", "quiet"}, args...)...)
 		e.cmd.Stdout, e.cmd.Stderr = &e.log, &e.log
 		if e.stdin, failure = e.cmd.StdinPipe(); failure != nil {
 			return nil, failure
@@ -115,9 +115,20 @@ func (e *emulator) stop() {
 // killed. Any access key is accepted.
 func DynamoDB(t testing.TB) string {
 	t.Helper()
+	return ownDynamoDB(t)
+}
+
+// DynamoDBIn is DynamoDB with its state in a file, which stays.
+func DynamoDBIn(t testing.TB, file string) string {
+	t.Helper()
+	return ownDynamoDB(t, "--db-path", file)
+}
+
+func ownDynamoDB(t testing.TB, args ...string) string {
+	t.Helper()
 	path, problem := dynoxide()
 	Require(t, problem == "", problem)
-	e, err := startDynamoDB(path)
+	e, err := startDynamoDB(path, args...)
 	if err != nil {
 		t.Fatalf("testenv: %v", err)
 	}

@@ -106,6 +106,7 @@ func (c Config) identify(cl claims) (authn.Identity, error) {
 		return authn.Identity{}, refuse(fmt.Sprintf("The name in the claim %q of the token must not be empty and not begin with a colon.", c.UsernameClaim), "with name_prefix %q", c.NamePrefix)
 	}
 	id := authn.Identity{Name: c.NamePrefix + name, Assurance: assurance(cl)}
+	id.Assurance.Factor = c.MFA.factor(id.Assurance)
 	if problem := breakglass.CheckPersonName(id.Name); problem != "" {
 		return authn.Identity{}, refuse(fmt.Sprintf("The name in the claim %q of the token can't be taken: it %s.", c.UsernameClaim, problem), "with name_prefix %q", c.NamePrefix)
 	}

@@ -46,6 +46,29 @@ func TestAGoodTokenNamesItsOwner(t *testing.T) {
 	assert.Zero(t, who.Assurance, "what is malformed proves nothing")
 }
 
+func TestOnlyConfiguredValuesStandForASecondFactor(t *testing.T) {
+	w := newWorld(t, func(c *Config) { c.MFA = &MFA{AMR: []string{"otp", "hwk"}, ACR: []string{"gold"}} })
+	for name, tc := range map[string]struct {
+		claims map[string]any
+		want   string
+	}{
+		"none": {nil, ""}, "amr": {map[string]any{"amr": []string{"pwd", "otp"}}, "otp"}, "one amr as a string": {map[string]any{"amr": "hwk"}, "hwk"},
+		"acr": {map[string]any{"acr": "gold"}, "gold"}, "others": {map[string]any{"amr": []string{"pwd", "OTP", "otp "}, "acr": "silver"}, ""},
+		"in the wrong claim": {map[string]any{"amr": []string{"gold"}, "acr": "otp"}, ""}, "empty": {map[string]any{"amr": []string{""}, "acr": ""}, ""},
+		"a list for acr":   {map[string]any{"acr": []string{"gold"}}, ""},
+		"a list in a list": {map[string]any{"amr": []any{[]string{"otp"}}}, ""},
+		"an object":        {map[string]any{"amr": map[string]any{"otp": true}}, ""},
+	} {
+		who, err := w.Token(t, w.token(t, tc.claims))
+		require.NoError(t, err, name)
+		assert.Equal(t, tc.want, who.Assurance.Factor, name)
+	}
+	w = newWorld(t)
+	who, err := w.Token(t, w.token(t, map[string]any{"amr": []string{"otp"}, "acr": "gold"}))
+	require.NoError(t, err)
+	assert.Empty(t, who.Assurance.Factor, "by default none does")
+}
+
 func TestAttackUnsignedToken(t *testing.T) {
 	w := newWorld(t, func(c *Config) { c.Algorithms = []string{"RS256", "ES256"} })
 	for _, alg := range []string{"none", "None", "NONE", "nOnE", ""} {

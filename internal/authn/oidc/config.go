@@ -1,8 +1,10 @@
 package oidc
 
 import (
+	"slices"
 	"time"
 
+	"breakglass/internal/breakglass"
 	"breakglass/internal/yamlfile"
 )
 
@@ -44,8 +46,35 @@ type Config struct {
 	KeysKept yamlfile.Duration `yaml:"keys_kept"`
 	// CAFile holds PEM certificates that are trusted for this issuer beside the system's.
 	CAFile string `yaml:"ca_file"`
+	// MFA says which logins of this issuer count as made with a second factor;
+	// absent: none.
+	MFA *MFA `yaml:"mfa"`
 	// Login is what `bgctl login --oidc` needs to know; absent: people don't log in there.
 	Login *Login `yaml:"login"`
+}
+
+// MFA lists the values of the claims amr (RFC 8176) and acr that stand for a
+// second factor. Issuers mean different things by the same words, so there is no
+// default.
+type MFA struct {
+	AMR []string `yaml:"amr"`
+	ACR []string `yaml:"acr"`
+}
+
+// factor is the value by which the login counts, or "".
+func (m *MFA) factor(a breakglass.Assurance) string {
+	if m == nil {
+		return ""
+	}
+	for _, method := range a.Methods {
+		if slices.Contains(m.AMR, method) {
+			return method
+		}
+	}
+	if slices.Contains(m.ACR, a.Class) {
+		return a.Class
+	}
+	return ""
 }
 
 // Login is public: anybody can ask the server for it.

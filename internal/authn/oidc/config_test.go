@@ -16,7 +16,8 @@ func TestEveryFaultOfTheIssuersIsReportedAtOnce(t *testing.T) {
 		{Issuer: "https://login.example.com", Name: "x", Audiences: []string{"a"}, UsernameClaim: "sub", NamePrefix: ":sys", ClockSkew: &negative,
 			Login: &Login{ClientID: "bgctl", Scopes: []string{"email", "a b"}, Token: "refresh_token"}},
 		{Issuer: "https://login.example.com", Name: "x", Audiences: []string{"a"}, UsernameClaim: "sub", GroupPrefix: "a\n", RequiredClaims: map[string]string{"x": ""}, Login: &Login{}},
-		{Issuer: "https://me@login.example.com?x=y", Audiences: []string{"a"}, UsernameClaim: "sub"},
+		{Issuer: "https://me@login.example.com?x=y", Audiences: []string{"a"}, UsernameClaim: "sub", MFA: &MFA{}},
+		{Issuer: "https://two.example.com", Audiences: []string{"a"}, UsernameClaim: "sub", MFA: &MFA{AMR: []string{"pwd", ""}, ACR: []string{""}}},
 	}) {
 		got[p.Path] += p.Message
 	}
@@ -27,6 +28,7 @@ func TestEveryFaultOfTheIssuersIsReportedAtOnce(t *testing.T) {
 		"[2].name_prefix": "colon", "[2].clock_skew": "from 0s", "[2].login.scopes": "openid", "[2].login.scopes[1]": "is not a scope", "[2].login.token": "id_token or access_token",
 		"[3].issuer": "is also that of [2]", "[3].name": "is also that of [2]", "[3].group_prefix": "control", "[3].required_claims": "name and a value",
 		"[3].login.client_id": "empty", "[3].audiences": "must hold login.client_id", "[4].issuer": "no user, query",
+		"[4].mfa": "needs a value", "[5].mfa.amr": "must not hold pwd", "[5].mfa.amr[1]": "empty", "[5].mfa.acr[0]": "empty",
 	} {
 		assert.Contains(t, got[path], want, path)
 		delete(got, path)

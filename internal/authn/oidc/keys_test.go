@@ -1,10 +1,8 @@
 package oidc
 
 import (
-	"bytes"
 	"crypto"
 	"encoding/pem"
-	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -144,16 +142,4 @@ func TestACompanysOwnAuthorityIsTrustedForItsIssuerAlone(t *testing.T) {
 	_, err = New(t.Context(), []Config{{CAFile: file}}, Deps{})
 	assert.ErrorContains(t, err, "holds no PEM certificate")
 	assert.ErrorContains(t, err, "auth.oidc[0].audiences")
-}
-
-// A time that never was would only puzzle whoever reads the log.
-func TestTheLogSaysWhenTheKeysWereFetchedOnceTheyWere(t *testing.T) {
-	var log bytes.Buffer
-	k := &keySet{log: slog.New(slog.NewTextHandler(&log, nil)), now: time.Now}
-	k.note(nil, errNoKeys)
-	assert.Contains(t, log.String(), "can't be fetched")
-	assert.NotContains(t, log.String(), "fetched=")
-	k.note([]jose.JSONWebKey{{KeyID: "one"}}, nil)
-	k.note(nil, errNoKeys)
-	assert.Contains(t, log.String(), "fetched=20")
 }

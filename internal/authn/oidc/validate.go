@@ -83,7 +83,18 @@ func (v *validation) config(c Config) {
 	v.prefix(".group_prefix", c.GroupPrefix)
 	v.require(c.skew() >= 0 && c.skew() <= MaxClockSkew, ".clock_skew", "must be from 0s to %s", MaxClockSkew)
 	v.require(c.kept() >= MinKeysKept && c.kept() <= MaxKeysKept, ".keys_kept", "must be from %s to %s", MinKeysKept, MaxKeysKept)
+	v.mfa(c.MFA)
 	v.login(c)
+}
+
+func (v *validation) mfa(m *MFA) {
+	if m == nil {
+		return
+	}
+	v.require(len(m.AMR)+len(m.ACR) > 0, ".mfa", "needs a value of amr or acr that stands for a second factor")
+	v.texts(".mfa.amr", m.AMR)
+	v.texts(".mfa.acr", m.ACR)
+	v.require(!slices.Contains(m.AMR, "pwd"), ".mfa.amr", "must not hold pwd: a password is the first factor")
 }
 
 func (v *validation) login(c Config) {

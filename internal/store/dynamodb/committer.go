@@ -12,8 +12,9 @@ const (
 	// invocations fit into one TransactWriteItems; refusals cost no actions.
 	maxGroup = 24
 	// maxKeys is DynamoDB's limit for one BatchGetItem; a transaction names up
-	// to five guards, and the head comes with them.
-	maxKeys = 100
+	// to maxNamed guards, and the head comes with them.
+	maxKeys  = 100
+	maxNamed = 6
 )
 
 // commitLoop runs the transactions of this server, one group after the other:
@@ -101,7 +102,7 @@ func (s *Store) attempt(ctx context.Context, group []*request, existing map[stri
 		v.event(id)
 	}
 	for _, r := range group {
-		if len(v.guards) > maxKeys-5 {
+		if len(v.guards) > maxKeys-maxNamed {
 			break
 		}
 		v.need(r.keys)

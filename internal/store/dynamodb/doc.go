@@ -14,6 +14,7 @@
 //	journal#BUCKET        SEQ                       an audit entry, 1,000 to a bucket
 //	delivery              SINK#STATE#DUE#SEQ        a notification that waits, by when it is due
 //	idempotency           SHA-256 of caller and key guard: an idempotency record
+//	factor                NAME                      guard: a second factor; empty when it was removed
 //	meta                  schema                    the version of this layout
 //
 // While an import fills the table the head carries the attribute "import_run" and

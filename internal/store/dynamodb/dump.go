@@ -24,7 +24,8 @@ import (
 //
 // Events are found through the trail, in the order in which they began, and
 // read consistently. In memory are at most a page of entries, the deliveries
-// that wait and the idempotency records, which are forgotten after a day.
+// that wait, the idempotency records, which are forgotten after a day, and one
+// second factor for each person.
 func Dump(ctx context.Context, cfg aws.Config, opts Options, out io.Writer) (transfer.Header, error) {
 	s := offline(cfg, opts)
 	d := dump{s: s}
@@ -54,6 +55,7 @@ type dump struct {
 	header     transfer.Header
 	deliveries map[int64][]transfer.Delivery // by seq
 	idempotent []breakglass.Idempotent
+	factors    []breakglass.Factor
 	out        *transfer.Writer
 }
 
@@ -66,7 +68,7 @@ func (d *dump) run(ctx context.Context, out io.Writer) error {
 	if begun.seq > 0 {
 		d.header.Head = audit.Anchor{Seq: begun.seq, Hash: begun.hash}
 	}
-	for _, collect := range []func(context.Context) error{d.readDeliveries, d.readIdempotent, d.countEvents} {
+	for _, collect := range []func(context.Context) error{d.readDeliveries, d.readIdempotent, d.readFactors, d.countEvents} {
 		if err := collect(ctx); err != nil {
 			return err
 		}
@@ -79,6 +81,11 @@ func (d *dump) run(ctx context.Context, out io.Writer) error {
 	}
 	for _, r := range d.idempotent {
 		if err := d.out.Idempotent(r); err != nil {
+			return err
+		}
+	}
+	for _, f := range d.factors {
+		if err := d.out.Factor(f); err != nil {
 			return err
 		}
 	}
@@ -126,6 +133,24 @@ func (d *dump) readIdempotent(ctx context.Context) error {
 		return strings.Compare(a.Key, b.Key)
 	})
 	d.header.Counts.Idempotency = int64(len(d.idempotent))
+	return err
+}
+
+func (d *dump) readFactors(ctx context.Context) error {
+	err := d.s.query(ctx, &ddb.QueryInput{
+		ConsistentRead:            aws.Bool(true),
+		KeyConditionExpression:    aws.String("pk = :pk"),
+		ExpressionAttributeValues: item{":pk": text(pkFactor)},
+	}, func(it item) (bool, error) {
+		var f factor
+		err := f.decode(it)
+		if f.value != nil { // not one that was removed
+			d.factors = append(d.factors, *f.value)
+		}
+		return true, err
+	})
+	slices.SortFunc(d.factors, func(a, b breakglass.Factor) int { return strings.Compare(a.Name, b.Name) })
+	d.header.Counts.Factors = int64(len(d.factors))
 	return err
 }
 

@@ -212,7 +212,9 @@ func (s *Store) list(ctx context.Context, l listing, q breakglass.EventQuery, fi
 		ExpressionAttributeNames:  map[string]string{"#key": l.attr},
 		ExpressionAttributeValues: values,
 		ScanIndexForward:          aws.Bool(false),
-		Limit:                     aws.Int32(int32(min(q.Limit+16, 1000))), //nolint:gosec // bounded
+		// The event of the cursor comes first, and one after the last shows the
+		// end; more events of one instant, which are rare, take another page.
+		Limit: aws.Int32(int32(min(q.Limit+2, 1000))), //nolint:gosec // bounded
 	}
 	if len(l.filters) > 0 {
 		in.FilterExpression = aws.String(strings.Join(l.filters, " AND "))

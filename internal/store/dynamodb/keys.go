@@ -26,6 +26,7 @@ const (
 	pkActive      = "active"
 	pkDelivery    = "delivery"
 	pkIdempotency = "idempotency"
+	pkFactor      = "factor"
 
 	statePending = "p"
 	stateDead    = "d"

@@ -37,7 +37,7 @@ func restoreWithin(ctx context.Context, cfg aws.Config, opts Options, in io.Read
 	if err := s.begin(ctx); err != nil {
 		return r.Header(), fmt.Errorf("import into table %s: %w", s.opts.Table, err)
 	}
-	err = r.Each(s.entry, s.idempotent)
+	err = r.Each(s.entry, s.idempotent, s.factor)
 	if err == nil {
 		err = s.flush()
 	} else {
@@ -170,6 +170,14 @@ func (s *restore) idempotent(r breakglass.Idempotent) error {
 	}
 	i := idempotent{value: r}
 	return s.batch.put(s.ctx, merge(idempotencyKey(r.Caller, r.Key).item(), merge(i.encode(), item{attrRev: number(1)})))
+}
+
+func (s *restore) factor(f breakglass.Factor) error {
+	if err := s.alone(); err != nil {
+		return err
+	}
+	v := factor{value: &f}
+	return s.batch.put(s.ctx, merge(factorKey(f.Name).item(), merge(v.encode(), item{attrRev: number(1)})))
 }
 
 // flush writes what is left and looks a last time whether the import is alone.

@@ -28,9 +28,10 @@ var _ breakglass.Tx = (*tx)(nil)
 
 // write is one buffered write; exactly one of the pointers is set.
 type write struct {
-	event *breakglass.Event
-	idem  *breakglass.Idempotent
-	entry *entryWrite
+	event  *breakglass.Event
+	idem   *breakglass.Idempotent
+	factor *factorWrite
+	entry  *entryWrite
 }
 
 type entryWrite struct {
@@ -225,6 +226,8 @@ func (t *tx) reserve() bool {
 			}
 		case w.idem != nil:
 			touched[idempotencyKey(w.idem.Caller, w.idem.Key)] = true
+		case w.factor != nil:
+			touched[factorKey(w.factor.name)] = true
 		default:
 			touched[keyHead] = true
 			single += 1 + len(w.entry.sinks)

@@ -46,6 +46,9 @@ func (v *view) need(k breakglass.Keys) {
 	if k.Caller != "" && k.Idempotency != "" {
 		v.idempotent(k.Caller, k.Idempotency)
 	}
+	if k.Factor != "" {
+		v.factor(k.Factor)
+	}
 }
 
 func newView(s *Store, existing map[string]bool) *view {
@@ -163,6 +166,8 @@ func (v *view) apply(ctx context.Context, writes []write) error {
 				err = fmt.Errorf("%w: an idempotency record can't be replaced", errBroken)
 			}
 			i.value, i.dirty = *w.idem, true
+		case w.factor != nil:
+			v.putFactor(w.factor)
 		default:
 			err = v.append(w.entry)
 		}

@@ -23,6 +23,7 @@ type conn struct {
 	begin, commit, rollback                  *stmt
 	event, eventByPK, active, last           *stmt
 	byInvoker, byProfile, findIdem           *stmt
+	findFactor                               *stmt
 	putEvent, putIdem, putEntry, putDelivery *stmt
 	others                                   map[string]*stmt // by text, prepared when first needed
 }
@@ -75,6 +76,7 @@ func (c *conn) prepareAll() error {
 		{&c.byInvoker, sqlCountByInvoker},
 		{&c.byProfile, sqlCountByProfile},
 		{&c.findIdem, sqlFindIdempotent},
+		{&c.findFactor, sqlFactor},
 		{&c.putEvent, sqlPutEvent},
 		{&c.putIdem, sqlPutIdempotent},
 		{&c.putEntry, sqlPutEntry},

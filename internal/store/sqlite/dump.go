@@ -41,7 +41,8 @@ func (d *dump) run(out io.Writer) (err error) {
 	d.header.Source = "sqlite"
 	h, c := &d.header.Head, &d.header.Counts
 	err = d.tx.QueryRowContext(d.ctx, `SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM entries),
-		(SELECT count(*) FROM deliveries), (SELECT count(*) FROM idempotency)`).Scan(&c.Events, &c.Entries, &c.Deliveries, &c.Idempotency)
+		(SELECT count(*) FROM deliveries), (SELECT count(*) FROM idempotency), (SELECT count(*) FROM factors)`).
+		Scan(&c.Events, &c.Entries, &c.Deliveries, &c.Idempotency, &c.Factors)
 	if err != nil {
 		return err
 	}
@@ -61,6 +62,9 @@ func (d *dump) run(out io.Writer) (err error) {
 		}
 	}
 	if err := d.idempotency(); err != nil {
+		return err
+	}
+	if err := d.factors(); err != nil {
 		return err
 	}
 	return d.out.Close()
@@ -182,6 +186,24 @@ func (d *dump) idempotency() (err error) {
 		}
 		r.CreatedAt = fromMicros(created)
 		if err := d.out.Idempotent(r); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (d *dump) factors() (err error) {
+	rows, err := d.tx.QueryContext(d.ctx, `SELECT `+factorColumns+` FROM factors ORDER BY name`)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		f, err := scanFactor(rows)
+		if err != nil {
+			return err
+		}
+		if err := d.out.Factor(f); err != nil {
 			return err
 		}
 	}

@@ -123,10 +123,11 @@ func TestMigrationsRunOnceInOrderAndAllOrNothing(t *testing.T) {
 	require.NoError(t, grant(t, s, event("alice", "prod")))
 	require.NoError(t, s.Close())
 
-	second := migration{version: 2, sql: "CREATE TABLE extra (n); INSERT INTO extra VALUES (1);"}
-	third := migration{version: 3, sql: "ALTER TABLE extra ADD COLUMN m; CREATE TABLE broken (; "}
+	latest := len(steps)
+	second := migration{version: latest + 1, sql: "CREATE TABLE extra (n); INSERT INTO extra VALUES (1);"}
+	third := migration{version: latest + 2, sql: "ALTER TABLE extra ADD COLUMN m; CREATE TABLE broken (; "}
 	_, err := open(context.Background(), path, Options{}, append(steps, second, third))
-	require.ErrorContains(t, err, "migrate the schema to version 3")
+	require.ErrorContains(t, err, fmt.Sprintf("migrate the schema to version %d", latest+2))
 	for range 2 { // the second time there is nothing to do
 		s, err = open(context.Background(), path, Options{}, append(steps, second))
 		require.NoError(t, err)
@@ -137,7 +138,49 @@ func TestMigrationsRunOnceInOrderAndAllOrNothing(t *testing.T) {
 		require.NoError(t, s.Close())
 	}
 	_, err = Open(t.Context(), path, Options{})
-	require.ErrorContains(t, err, "schema version 2")
+	require.ErrorContains(t, err, fmt.Sprintf("schema version %d", latest+1))
+}
+
+// schemaOf is the whole schema of a database file.
+func schemaOf(t *testing.T, path string) (texts []string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", path)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	rows, err := db.Query("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY name")
+	require.NoError(t, err)
+	defer func() { require.NoError(t, rows.Close()) }()
+	for rows.Next() {
+		var text string
+		require.NoError(t, rows.Scan(&text))
+		texts = append(texts, text)
+	}
+	require.NoError(t, rows.Err())
+	return texts
+}
+
+func TestADatabaseOfVersion1IsBroughtUpToDate(t *testing.T) {
+	dir := t.TempDir()
+	path, bare, fresh := filepath.Join(dir, "a.db"), filepath.Join(dir, "bare.db"), filepath.Join(dir, "fresh.db")
+	s := openTest(t, path)
+	ev := event("alice", "prod")
+	require.NoError(t, grant(t, s, ev))
+	require.NoError(t, s.Close())
+	rawExec(t, path, "DROP TABLE factors; UPDATE meta SET value = '1' WHERE key = 'schema_version'")
+	rawExec(t, bare, migrations()[0].sql+";"+stamp(1))
+	require.Equal(t, schemaOf(t, bare), schemaOf(t, path), "the test has made a database of version 1")
+
+	for range 2 { // the second time there is nothing to do
+		s, err := Open(t.Context(), path, Options{})
+		require.NoError(t, err)
+		require.Equal(t, 1, requireWhole(t, s), "nothing is lost")
+		require.NoError(t, s.Update(t.Context(), breakglass.Keys{Factor: "alice"}, func(tx breakglass.Tx) error {
+			return tx.PutFactor(breakglass.Factor{Name: "alice", LastStep: 1})
+		}))
+		require.NoError(t, s.Close())
+	}
+	require.NoError(t, openTest(t, fresh).Close())
+	require.Equal(t, schemaOf(t, fresh), schemaOf(t, path))
 }
 
 func TestADamagedOrEditedEndOfTheTrailIsRefused(t *testing.T) {

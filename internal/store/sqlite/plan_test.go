@@ -35,7 +35,7 @@ func TestNothingIsScannedOrSorted(t *testing.T) {
 	s := openTest(t, filepath.Join(t.TempDir(), "plan.db"))
 	statements := map[string]string{
 		"check": sqlEvent, "event by row": sqlEventByPK, "active": sqlActive, "last": sqlLast,
-		"count by invoker": sqlCountByInvoker, "count by profile": sqlCountByProfile, "idempotent": sqlFindIdempotent,
+		"count by invoker": sqlCountByInvoker, "count by profile": sqlCountByProfile, "idempotent": sqlFindIdempotent, "factor": sqlFactor,
 		"by expiry": sqlByExpiry, "due": sqlDue,
 		"head": `SELECT seq, high_water, body, hash FROM entries ORDER BY seq DESC LIMIT 1`,
 	}

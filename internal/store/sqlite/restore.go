@@ -67,7 +67,8 @@ type restore struct {
 
 func (s *restore) run(r *transfer.Reader) (err error) {
 	var there int64
-	err = s.c.one(`SELECT EXISTS (SELECT 1 FROM events) + EXISTS (SELECT 1 FROM entries) + EXISTS (SELECT 1 FROM idempotency)`,
+	err = s.c.one(`SELECT EXISTS (SELECT 1 FROM events) + EXISTS (SELECT 1 FROM entries) + EXISTS (SELECT 1 FROM idempotency)
+		+ EXISTS (SELECT 1 FROM factors)`,
 		func(v []driver.Value) { there, _ = v[0].(int64) })
 	if err != nil {
 		return err
@@ -89,7 +90,7 @@ func (s *restore) run(r *transfer.Reader) (err error) {
 		}
 		s.c.open = append(s.c.open, *p.to)
 	}
-	return r.Each(s.entry, s.idempotent)
+	return r.Each(s.entry, s.idempotent, s.factor)
 }
 
 func (s *restore) entry(e transfer.Entry) error {
@@ -123,3 +124,5 @@ func (s *restore) entry(e transfer.Entry) error {
 func (s *restore) idempotent(r breakglass.Idempotent) error {
 	return s.c.putIdem.exec(r.Caller, r.Key, r.Fingerprint, r.EventID, micros(r.CreatedAt))
 }
+
+func (s *restore) factor(f breakglass.Factor) error { return putFactor(s.c, &f) }

@@ -23,11 +23,13 @@ type tx struct {
 
 var _ breakglass.Tx = (*tx)(nil)
 
-// write is one buffered write; exactly one of the pointers is set.
+// write is one buffered write; exactly one of the fields is set.
 type write struct {
-	event *breakglass.Event
-	idem  *breakglass.Idempotent
-	entry *entryWrite
+	event      *breakglass.Event
+	idem       *breakglass.Idempotent
+	factor     *breakglass.Factor
+	dropFactor string // whose second factor goes
+	entry      *entryWrite
 }
 
 type entryWrite struct {
@@ -219,6 +221,10 @@ func (wr *write) apply(w *writer) error {
 		return putEvent(w.c.putEvent, wr.event)
 	case wr.idem != nil:
 		return w.c.putIdem.exec(wr.idem.Caller, wr.idem.Key, wr.idem.Fingerprint, wr.idem.EventID, micros(wr.idem.CreatedAt))
+	case wr.factor != nil:
+		return putFactor(w.c, wr.factor)
+	case wr.dropFactor != "":
+		return dropFactor(w.c, wr.dropFactor)
 	default:
 		return wr.entry.apply(w)
 	}

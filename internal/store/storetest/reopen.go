@@ -23,6 +23,8 @@ func fill(t *testing.T, s Store) (check func(s Store)) {
 			tx.Append(newEntry(breakglass.EntryInvoked, ev, at(time.Hour)), &ev, []string{"secops"}),
 			tx.Append(newEntry(breakglass.EntryEscalated, ev, at(0)), &ev, nil))
 	}))
+	factor := newFactor("alice")
+	putFactor(t, s, factor)
 	for i := range 30 {
 		put(t, s, closedEvent("bob", fmt.Sprintf("profile-%d", i), at(time.Duration(i)*time.Minute)))
 	}
@@ -35,6 +37,7 @@ func fill(t *testing.T, s Store) (check func(s Store)) {
 		require.Equal(t, ev, got)
 		require.Equal(t, &ev, findActive(t, s, "alice", "prod"))
 		require.Equal(t, &idem, findIdempotent(t, s, "alice", "key"))
+		require.Equal(t, &factor, findFactor(t, s, "alice"))
 		seqs, _ := due(t, s, "secops", at(0), 10)
 		require.Equal(t, []int64{1}, seqs)
 		latest, err := s.LatestEntryTime(t.Context())

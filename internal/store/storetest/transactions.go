@@ -18,10 +18,11 @@ var errBoom = errors.New("boom")
 
 func testErrorLeavesNothing(t *testing.T, e Engine) {
 	ev := newEvent("alice", "prod", at(0))
-	keys := breakglass.Keys{Invoker: "alice", Profile: "prod", Caller: "alice", Idempotency: "key"}
+	keys := breakglass.Keys{Invoker: "alice", Profile: "prod", Caller: "alice", Idempotency: "key", Factor: "alice"}
 	write := func(tx breakglass.Tx) error {
 		return errors.Join(tx.PutEvent(ev),
 			tx.PutIdempotent(breakglass.Idempotent{Caller: "alice", Key: "key", Fingerprint: "f", EventID: ev.ID, CreatedAt: at(0)}),
+			tx.PutFactor(newFactor("alice")),
 			tx.Append(newEntry(breakglass.EntryInvoked, ev, at(0)), &ev, []string{"secops"}))
 	}
 	err := e.Update(t.Context(), keys, func(tx breakglass.Tx) error {
@@ -52,6 +53,7 @@ func requireNothing(t *testing.T, e Engine, ev breakglass.Event) {
 	require.NoError(t, err)
 	require.Empty(t, due)
 	require.True(t, next.IsZero())
+	require.Nil(t, findFactor(t, e, "alice"), "the second factor was left behind")
 	keys := breakglass.Keys{Invoker: ev.Invoker, Profile: ev.Profile, Caller: "alice", Idempotency: "key"}
 	require.NoError(t, e.Update(t.Context(), keys, func(tx breakglass.Tx) error {
 		record, err := tx.FindIdempotent("alice", "key")
@@ -89,7 +91,7 @@ func testOwnWritesInvisible(t *testing.T, e Engine) {
 func testKeys(t *testing.T, e Engine) {
 	ev := newEvent("alice", "prod", at(0))
 	put(t, e, ev)
-	keys := breakglass.Keys{EventID: ev.ID, Invoker: "alice", Profile: "prod", Caller: "alice", Idempotency: "key"}
+	keys := breakglass.Keys{EventID: ev.ID, Invoker: "alice", Profile: "prod", Caller: "alice", Idempotency: "key", Factor: "alice"}
 	other := newEvent("bob", "staging", at(0))
 	for name, lookUp := range map[string]func(tx breakglass.Tx) error{
 		"event": func(tx breakglass.Tx) error { _, err := tx.Event(other.ID); return err },
@@ -103,6 +105,9 @@ func testKeys(t *testing.T, e Engine) {
 		"by profile":    func(tx breakglass.Tx) error { _, err := tx.CountByProfileSince("staging", at(0), 1); return err },
 		"idempotent":    func(tx breakglass.Tx) error { _, err := tx.FindIdempotent("alice", "other"); return err },
 		"other caller":  func(tx breakglass.Tx) error { _, err := tx.FindIdempotent("bob", "key"); return err },
+		"second factor": func(tx breakglass.Tx) error { _, err := tx.FindFactor("bob"); return err },
+		"put factor":    func(tx breakglass.Tx) error { return tx.PutFactor(newFactor("bob")) },
+		"delete factor": func(tx breakglass.Tx) error { return tx.DeleteFactor("bob") },
 		"put event":     func(tx breakglass.Tx) error { return tx.PutEvent(other) },
 		"put idempotent": func(tx breakglass.Tx) error {
 			return tx.PutIdempotent(breakglass.Idempotent{Caller: "bob", Key: "key", EventID: ev.ID, CreatedAt: at(0)})

@@ -40,6 +40,10 @@ func FillForTransfer(t *testing.T, s Store) {
 	require.NoError(t, invoke(t, s, lapsed, ratelimit.None{}))
 	idem.Key, idem.EventID = "another", lapsed.ID
 	putIdempotent(t, s, idem)
+	putFactor(t, s, newFactor("zoë # %"))
+	putFactor(t, s, breakglass.Factor{Name: "bob", CreatedAt: at(0)})
+	putFactor(t, s, newFactor("gone"))
+	require.NoError(t, s.Update(t.Context(), factorKeys("gone"), func(tx breakglass.Tx) error { return tx.DeleteFactor("gone") }))
 	bobs := newEvent("bob", "prod", at(4*time.Hour))
 	require.NoError(t, invoke(t, s, bobs, ratelimit.None{}))
 	ended := bobs
@@ -69,6 +73,7 @@ type observed struct {
 	Next            map[string]time.Time
 	Counts          map[string]breakglass.DeliveryCount
 	Idempotent      []*breakglass.Idempotent
+	Factors         []*breakglass.Factor
 }
 
 func observe(t *testing.T, s Store) observed {
@@ -101,6 +106,7 @@ func observe(t *testing.T, s Store) observed {
 	}
 	o.Idempotent = []*breakglass.Idempotent{findIdempotent(t, s, "alice", `key "1" <&> — ü`), findIdempotent(t, s, "alice", "another"),
 		findIdempotent(t, s, "bob", "another")}
+	o.Factors = []*breakglass.Factor{findFactor(t, s, "zoë # %"), findFactor(t, s, "bob"), findFactor(t, s, "gone")}
 	return o
 }
 
@@ -121,6 +127,8 @@ func RequireSame(t *testing.T, from, to Engine) {
 	require.Equal(t, want, got)
 	require.NotNil(t, got.Active["alice prod"])
 	require.NotNil(t, got.Idempotent[0])
+	require.NotNil(t, got.Factors[0])
+	require.Nil(t, got.Factors[2])
 	require.Len(t, got.Due["secops"], 2, "the test has deliveries that are due")
 	require.Equal(t, at(6*time.Hour+time.Microsecond), got.Next["secops"], "and one that is later")
 	goOn(t, to.Store)
@@ -179,7 +187,7 @@ func testTransfer(t *testing.T, e Engine) {
 	}
 	FillForTransfer(t, e)
 	export, h := Export(t, e)
-	require.Equal(t, transfer.Counts{Events: 138, Entries: 141, Deliveries: 7, Idempotency: 2}, h.Counts)
+	require.Equal(t, transfer.Counts{Events: 138, Entries: 141, Deliveries: 7, Idempotency: 2, Factors: 2}, h.Counts)
 	restored, err := e.Restore(t, bytes.NewReader(export))
 	require.NoError(t, err)
 	again, _ := Export(t, restored)

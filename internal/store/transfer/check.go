@@ -25,6 +25,8 @@ type checker struct {
 	trail  *audit.Verifier
 	counts Counts
 	last   *idempotencyLine
+
+	lastFactor string
 }
 
 func newChecker() checker { return checker{trail: audit.NewVerifier(audit.Options{})} }
@@ -36,8 +38,8 @@ func (c *checker) entry(line []byte) (Entry, error) {
 		return Entry{}, err
 	}
 	e := Entry{Body: r.Body, Hash: r.Hash, Event: r.Event, Deliveries: r.Deliveries, Snapshot: string(r.Snapshot)}
-	if c.last != nil {
-		return e, errors.New("an audit entry stands after the idempotency records")
+	if c.last != nil || c.counts.Factors > 0 {
+		return e, errors.New("an audit entry stands after the idempotency records or the second factors")
 	}
 	if err := c.seal(&e); err != nil {
 		return e, err
@@ -136,6 +138,9 @@ func (c *checker) idempotent(line []byte) (breakglass.Idempotent, error) {
 	r, err := decode[idempotencyLine](line)
 	if err != nil {
 		return breakglass.Idempotent{}, err
+	}
+	if c.counts.Factors > 0 {
+		return breakglass.Idempotent{}, errors.New("an idempotency record stands after the second factors")
 	}
 	if c.last != nil && (r.Caller < c.last.Caller || r.Caller == c.last.Caller && r.Key <= c.last.Key) {
 		return breakglass.Idempotent{}, errors.New("the idempotency records are not in the order of caller and key, or one is repeated")

@@ -1,6 +1,6 @@
 // Package transfer is the form in which a whole store moves to another engine:
-// events, audit trail, deliveries that wait or were given up, and idempotency
-// records.
+// events, audit trail, deliveries that wait or were given up, idempotency records and
+// second factors.
 //
 // An export is JSON lines. Each line has exactly one form, the one that Writer
 // writes; Reader refuses every other.
@@ -8,6 +8,7 @@
 //	{"kind":"header","format":1,"source":"sqlite","head":"SEQ:HASH","counts":{…}}
 //	{"kind":"entry","hash":…,"event":…,"deliveries":[…],"snapshot":…,"body":…}       by seq
 //	{"kind":"idempotency","caller":…,"key":…,"fingerprint":…,"event_id":…,"created_at":…}  by caller and key
+//	{"kind":"factor","name":…,"sealed":…,"key_id":…,"created_at":…,…}                by name
 //	{"kind":"trailer","counts":{…},"sha256":"…"}                                     of all bytes before it
 //
 // An entry's body is the canonical bytes that its hash covers. What belongs to

@@ -76,7 +76,7 @@ func parseHeader(line []byte) (Header, error) {
 // It returns nil once the trailer has proven that all of it is there and as it
 // was written: until then nothing may be relied on. An error of a function is
 // returned as it is; one about the contents is a *LineError.
-func (t *Reader) Each(entry func(Entry) error, idempotent func(breakglass.Idempotent) error) error {
+func (t *Reader) Each(entry func(Entry) error, idempotent func(breakglass.Idempotent) error, factor func(breakglass.Factor) error) error {
 	for {
 		line, err := t.next()
 		if errors.Is(err, io.EOF) {
@@ -96,6 +96,10 @@ func (t *Reader) Each(entry func(Entry) error, idempotent func(breakglass.Idempo
 			var r breakglass.Idempotent
 			r, bad = t.check.idempotent(line)
 			passOn = func() error { return idempotent(r) }
+		case kindFactor:
+			var f breakglass.Factor
+			f, bad = t.check.factor(line)
+			passOn = func() error { return factor(f) }
 		case kindTrailer:
 			return t.end(line)
 		case "":
@@ -171,5 +175,6 @@ func Verify(r io.Reader) (Header, error) {
 	if err != nil {
 		return Header{}, err
 	}
-	return t.header, t.Each(func(Entry) error { return nil }, func(breakglass.Idempotent) error { return nil })
+	return t.header, t.Each(func(Entry) error { return nil }, func(breakglass.Idempotent) error { return nil },
+		func(breakglass.Factor) error { return nil })
 }

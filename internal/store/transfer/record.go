@@ -27,10 +27,12 @@ type Counts struct {
 	Entries     int64 `json:"entries"`
 	Deliveries  int64 `json:"deliveries"`
 	Idempotency int64 `json:"idempotency"`
+	Factors     int64 `json:"factors"`
 }
 
 func (c Counts) String() string {
-	return fmt.Sprintf("%d events, %d audit entries, %d deliveries, %d idempotency records", c.Events, c.Entries, c.Deliveries, c.Idempotency)
+	return fmt.Sprintf("%d events, %d audit entries, %d deliveries, %d idempotency records, %d second factors", c.Events, c.Entries, c.Deliveries,
+		c.Idempotency, c.Factors)
 }
 
 // Entry is an audit entry with what belongs to it.

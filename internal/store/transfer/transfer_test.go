@@ -100,7 +100,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 		e.Log = breakglass.LogEntry{}
 		gotEntries = append(gotEntries, e)
 		return nil
-	}, func(k breakglass.Idempotent) error { gotKeys = append(gotKeys, k); return nil }))
+	}, func(k breakglass.Idempotent) error { gotKeys = append(gotKeys, k); return nil }, nil))
 	require.Equal(t, entries, gotEntries)
 	require.Equal(t, keys, gotKeys)
 }
@@ -222,13 +222,13 @@ func TestAReaderOrFunctionThatFailsIsReportedAsItIs(t *testing.T) {
 	require.ErrorIs(t, err, broken)
 	r, err := NewReader(strings.NewReader(export(t)))
 	require.NoError(t, err)
-	require.Equal(t, broken, r.Each(func(Entry) error { return broken }, nil))
+	require.Equal(t, broken, r.Each(func(Entry) error { return broken }, nil, nil))
 }
 
 func FuzzReader(f *testing.F) {
 	f.Add([]byte("{\"kind\":\"header\",\"format\":1,\"source\":\"\",\"head\":\"\",\"counts\":{}}\n{\"kind\":\"entry\"}\n"))
 	f.Add([]byte(fmt.Sprintf("{\"kind\":\"header\",\"format\":1,\"source\":\"sqlite\",\"head\":\"0:%s\",\"counts\":"+
-		"{\"events\":0,\"entries\":0,\"deliveries\":0,\"idempotency\":0}}\n{\"kind\":\"entry\",\"hash\":\"\",\"body\":{}}\n", audit.GenesisHash)))
+		"{\"events\":0,\"entries\":0,\"deliveries\":0,\"idempotency\":0,\"factors\":0}}\n{\"kind\":\"entry\",\"hash\":\"\",\"body\":{}}\n", audit.GenesisHash)))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		h, err := Verify(bytes.NewReader(data))
 		if err == nil { // one form only

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -90,7 +91,8 @@ func Open(t testing.TB, dir string) Store {
 	case config.DriverSQLite:
 		s, err = sqlite.Open(t.Context(), c.SQLite.Path, sqlite.Options{})
 	default:
-		s, err = dynamodb.Open(t.Context(), AWS(), dynamodb.Options{Table: c.DynamoDB.Table, Endpoint: c.DynamoDB.Endpoint})
+		s, err = dynamodb.Open(t.Context(), AWS(), dynamodb.Options{Table: c.DynamoDB.Table, Endpoint: c.DynamoDB.Endpoint,
+			CallTimeout: 20 * time.Second, Patience: time.Minute}) // these tests are not about a slow store
 	}
 	require.NoError(t, err)
 	return s
