@@ -60,9 +60,9 @@ func newRoot(stderr io.Writer) *cobra.Command {
 		Long: `breakglassd decides who may break the glass, records it, tells the security
 team, and hands out AWS credentials that end with the event.
 
-It logs to standard error. SIGHUP reads the policy and rate-limit files again
-(they are also read when they change) and reopens the audit mirror; SIGTERM
-finishes what was accepted and stops.`,
+It logs to standard error. SIGHUP reads the policy, the rate limits and
+the certificate again (they are also read when they change) and reopens the
+audit mirror; SIGTERM finishes what was accepted and stops.`,
 		Example: `  breakglassd --dev
   breakglassd check --config /etc/breakglass/config.yaml
   breakglassd --config /etc/breakglass/config.yaml`,
@@ -169,7 +169,8 @@ func writeAddr(path, addr string) error {
 		return nil
 	}
 	tmp := path + ".tmp"
-	if err := os.WriteFile(tmp, []byte(addr+"\n"), 0o644); err != nil { //nolint:gosec // an address is no secret
+	err := os.WriteFile(tmp, []byte(addr+"\n"), 0o644) // #nosec G306 -- an address is no secret
+	if err != nil {
 		return err
 	}
 	return os.Rename(tmp, path)

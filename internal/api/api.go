@@ -39,6 +39,11 @@ type Config struct {
 	// LoginOIDC lists the providers at which people log in.
 	LoginOIDC []LoginOIDC
 	Log       *slog.Logger
+	// Proxies are believed about the address of their clients.
+	Proxies authn.Proxies
+	// RequestsPerCaller and EmergencyCallsPerCaller bound what one caller may ask
+	// for in a second; zero means the default.
+	RequestsPerCaller, EmergencyCallsPerCaller int
 	// RequestTimeout bounds a call; zero means DefaultRequestTimeout.
 	RequestTimeout time.Duration
 }
@@ -68,6 +73,7 @@ type Handler struct {
 	draining context.Context
 	drain    context.CancelFunc
 	logins   *logins
+	budgets  *budgets
 	// strangers bounds the access log of requests that nobody known made.
 	strangers *lineLimit
 
@@ -86,7 +92,7 @@ func New(cfg Config) (*Handler, error) {
 	if cfg.RequestTimeout <= 0 {
 		cfg.RequestTimeout = DefaultRequestTimeout
 	}
-	h := &Handler{cfg: cfg, logins: newLogins(), strangers: newLineLimit(cfg.Log, "requests without valid credentials"), nosniff: []string{"nosniff"}, noStore: []string{"no-store"}, typeJSON: []string{"application/json"}}
+	h := &Handler{cfg: cfg, logins: newLogins(), budgets: newBudgets(cfg.RequestsPerCaller, cfg.EmergencyCallsPerCaller), strangers: newLineLimit(cfg.Log, "requests without valid credentials or budget"), nosniff: []string{"nosniff"}, noStore: []string{"no-store"}, typeJSON: []string{"application/json"}}
 	h.draining, h.drain = context.WithCancel(context.Background())
 	var err error
 	if h.metrics, err = newMetrics(cfg.Metrics); err != nil {

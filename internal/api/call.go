@@ -38,6 +38,8 @@ type call struct {
 	caller breakglass.Principal
 	failed *breakglass.Error // what was answered instead of a result
 	quiet  bool              // of interest to nobody: logged for debugging only
+	// overBudget says that the caller had no request left.
+	overBudget bool
 	// bodyRead says that nothing of the request's body is left on the connection.
 	bodyRead bool
 }
@@ -47,6 +49,7 @@ type call struct {
 func (h *Handler) serve(e endpoint) http.HandlerFunc {
 	observe := h.metrics.endpoint(e)
 	return func(w http.ResponseWriter, r *http.Request) {
+		r = h.cfg.Proxies.Resolve(r)
 		c := &call{h: h, w: recorder{ResponseWriter: w}, r: r, id: requestID(r.Header)}
 		c.w.call = c
 		start := time.Now()
@@ -64,6 +67,9 @@ func (h *Handler) serve(e endpoint) http.HandlerFunc {
 		header["X-Request-Id"] = []string{c.id}
 		header["X-Content-Type-Options"] = h.nosniff
 		header["Cache-Control"] = h.noStore
+		if len(r.TransferEncoding) > 0 && r.ProtoMajor == 1 {
+			header["Connection"] = []string{"close"} // as Strict relies on
+		}
 		if e.call != "" {
 			if err := c.authenticate(); err != nil {
 				c.fail(err)
@@ -102,7 +108,7 @@ func (c *call) authenticate() error {
 	}
 	c.strike(true)
 	c.caller = p
-	return nil
+	return c.withinBudget()
 }
 
 // context bounds what the call asks of the service.
@@ -167,7 +173,7 @@ func (c *call) log(e endpoint, took time.Duration) {
 	if !c.h.cfg.Log.Enabled(ctx, level) {
 		return
 	}
-	if c.caller.Name == "" && !c.h.strangers.allow(strconv.Itoa(status)) {
+	if (c.caller.Name == "" || c.overBudget) && !c.h.strangers.allow(strconv.Itoa(status)) {
 		return
 	}
 	attrs := make([]slog.Attr, 0, 9)

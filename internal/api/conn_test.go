@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"breakglass/internal/api"
+	"breakglass/internal/authn"
 )
 
 const halfABody = "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
@@ -100,7 +101,7 @@ func TestConnectionsAreLimitedInTotalAndByAddress(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	from := &peers{Listener: l}
 	refused := map[string]int{}
-	limited := api.LimitConnections(from, 5, 2, func(reason string) { refused[reason]++ })
+	limited := api.LimitConnections(from, 5, 2, nil, func(reason string) { refused[reason]++ })
 	connect := func(addrs ...string) net.Conn {
 		from.mu.Lock()
 		from.next = append(from.next, addrs...)
@@ -135,4 +136,26 @@ func TestConnectionsAreLimitedInTotalAndByAddress(t *testing.T) {
 	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
 	_, err = conn.Read(make([]byte, 1))
 	assert.ErrorIs(t, err, io.EOF, "beyond the total it is closed at once")
+}
+
+func TestConnectionsOfATrustedProxyAreLimitedInTotalAlone(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer func() { _ = l.Close() }()
+	proxies, _, err := authn.ParseProxies([]string{"2001:db8::9"})
+	require.NoError(t, err)
+	from := &peers{Listener: l, next: []string{"2001:db8::9", "2001:db8::9", "2001:db8::9", "2001:db8::8", "192.0.2.1"}}
+	refused := map[string]int{}
+	limited := api.LimitConnections(from, 4, 1, proxies, func(reason string) { refused[reason]++ })
+	for range from.next {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		require.NoError(t, err)
+		defer func() { _ = conn.Close() }()
+	}
+	for range 4 {
+		conn, err := limited.Accept()
+		require.NoError(t, err)
+		defer func() { _ = conn.Close() }()
+	}
+	assert.Equal(t, map[string]int{api.RefusedAddress: 1}, refused, "its neighbour is no proxy")
 }

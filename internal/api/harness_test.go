@@ -80,6 +80,9 @@ type options struct {
 	awsLogin       api.AWSLogin
 	login          []api.LoginOIDC
 	invited        bool // to enrol, an admin's code is needed
+	// What one caller may ask for in a second; zero: as much as they like.
+	requests, emergencies int
+	proxies               authn.Proxies
 }
 
 func start(t testing.TB, opts options) *server {
@@ -98,6 +101,11 @@ func start(t testing.TB, opts options) *server {
 	s.auth = newSwitchedAuth(t)
 	s.service = newService(t, s, opts, log)
 	registry := prometheus.NewRegistry()
+	for _, budget := range []*int{&opts.requests, &opts.emergencies} {
+		if *budget == 0 {
+			*budget = 1_000_000
+		}
+	}
 	s.handler, err = api.New(api.Config{
 		Service: s.service, Authenticator: s.auth, Spec: spec.OpenAPI(), Log: log, Metrics: registry, LoginOIDC: opts.login, AWSLogin: opts.awsLogin,
 		AdminListener: opts.adminListener, RequestTimeout: opts.requestTimeout,
@@ -105,6 +113,7 @@ func start(t testing.TB, opts options) *server {
 			s.reloads.Add(1)
 			return []api.Reloaded{{File: "policy", OK: true, SHA256: rulesSHA256, Detail: "in force"}, {File: "rate_limits", Detail: "was never readable"}}
 		},
+		Proxies: opts.proxies, RequestsPerCaller: opts.requests, EmergencyCallsPerCaller: opts.emergencies,
 		Version: api.Version{Version: "test", Commit: "unknown", Go: "go"},
 		Ready: func(context.Context) []api.Check {
 			if checks := s.ready.Load(); checks != nil {
@@ -119,7 +128,7 @@ func start(t testing.TB, opts options) *server {
 	s.url = "http://" + listener.Addr().String()
 	srv := api.NewServer(s.handler, log, s.handler.Drain)
 	s.http = srv
-	go func() { _ = srv.Serve(listener) }()
+	go func() { _ = srv.Serve(api.Strict(listener)) }()
 	t.Cleanup(func() { _ = srv.Close() })
 	return s
 }

@@ -4,6 +4,8 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+
+	"breakglass/internal/authn"
 )
 
 // Why a connection was refused.
@@ -16,14 +18,16 @@ const (
 // at most perAddress from one IPv4 address or IPv6 /64 network. What comes
 // beyond is closed at once: idle connections cost their peer nothing, and here
 // a descriptor each, without which the server couldn't even open its database.
-// refused is told of each, with the reason; it must not block.
-func LimitConnections(l net.Listener, total, perAddress int, refused func(reason string)) net.Listener {
-	return &limitedListener{Listener: l, total: total, perAddress: perAddress, refused: refused, open: map[netip.Addr]int{}}
+// refused is told of each, with the reason; it must not block. Connections from
+// proxies count in total alone: they are those of many callers.
+func LimitConnections(l net.Listener, total, perAddress int, proxies authn.Proxies, refused func(reason string)) net.Listener {
+	return &limitedListener{Listener: l, total: total, perAddress: perAddress, proxies: proxies, refused: refused, open: map[netip.Addr]int{}}
 }
 
 type limitedListener struct {
 	net.Listener
 	total, perAddress int
+	proxies           authn.Proxies
 	refused           func(reason string)
 
 	mu   sync.Mutex
@@ -37,11 +41,12 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		var from netip.Addr
+		var peer netip.Addr
 		if tcp, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-			from = neighbours(tcp.AddrPort().Addr())
+			peer = tcp.AddrPort().Addr()
 		}
-		reason := l.take(from)
+		from := neighbours(peer)
+		reason := l.take(from, l.proxies.Contains(peer))
 		if reason == "" {
 			return &limitedConn{Conn: conn, release: sync.OnceFunc(func() { l.release(from) })}, nil
 		}
@@ -51,13 +56,13 @@ func (l *limitedListener) Accept() (net.Conn, error) {
 }
 
 // take counts a connection, or returns why it is refused.
-func (l *limitedListener) take(from netip.Addr) string {
+func (l *limitedListener) take(from netip.Addr, proxy bool) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.all >= l.total:
 		return RefusedTotal
-	case l.open[from] >= l.perAddress:
+	case l.open[from] >= l.perAddress && !proxy:
 		return RefusedAddress
 	}
 	l.all++

@@ -36,6 +36,7 @@ func NewServer(handler http.Handler, logger *slog.Logger, onShutdown ...func()) 
 		MaxHeaderBytes:    maxHeaderBytes,
 		ErrorLog:          lines,
 		ConnContext:       withStrikes,
+		HTTP2:             http2Limits(),
 	}
 	for _, f := range onShutdown {
 		srv.RegisterOnShutdown(f)

@@ -20,6 +20,7 @@ import (
 	"breakglass/internal/config"
 	"breakglass/internal/issuer"
 	"breakglass/internal/notify"
+	"breakglass/internal/tlsfiles"
 	"breakglass/internal/version"
 )
 
@@ -45,7 +46,8 @@ type App struct {
 	dispatcher *notify.Dispatcher
 	follower   *audit.Follower
 	mirror     *watchedMirror
-	sts        *stsWatch // nil in development mode
+	sts        *stsWatch        // nil in development mode
+	tls        *tlsfiles.Keeper // nil: plain HTTP
 	// unexplained is how many events the trail didn't explain at start.
 	unexplained int
 	handler     *api.Handler
@@ -94,6 +96,9 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 		opts.Log.Error("the audit trail was not checked", "error", err)
 	}
 	a.rules = newRules(cfg, opts.Log, a.metrics)
+	if err := a.openTLS(); err != nil {
+		return nil, err
+	}
 
 	static, err := authn.NewAt(cfg.Auth.Tokens, cfg.RoleMembers(), opts.Now)
 	if err != nil {
@@ -135,6 +140,7 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	a.handler, err = api.New(api.Config{
 		Service: a.service, Authenticator: auth, Ready: a.ready, Reload: a.reload, Metrics: a.metrics.registry,
 		LoginOIDC: loginOIDC(cfg), AWSLogin: awsLogin(aws), AdminListener: cfg.AdminListen != "", Spec: spec.OpenAPI(), Log: opts.Log,
+		Proxies: cfg.Proxies(), RequestsPerCaller: cfg.Limits.RequestsPerCaller, EmergencyCallsPerCaller: cfg.Limits.EmergencyCallsPerCaller,
 		Version: api.Version{Version: version.Version, Commit: version.Commit, Go: version.Go()},
 	})
 	return a, err

@@ -2,10 +2,8 @@ package app
 
 import (
 	"cmp"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -16,6 +14,7 @@ import (
 	"breakglass/internal/policy"
 	"breakglass/internal/ratelimit"
 	"breakglass/internal/reload"
+	"breakglass/internal/tlsfiles"
 	"breakglass/internal/yamlfile"
 )
 
@@ -113,13 +112,13 @@ func (c *checker) tls() {
 	if cfg.CertFile == "" || cfg.KeyFile == "" {
 		return
 	}
-	if _, err := tls.LoadX509KeyPair(cfg.CertFile, cfg.KeyFile); err != nil {
-		field := "tls.cert_file"
-		var file *fs.PathError
-		if errors.As(err, &file) && file.Path == cfg.KeyFile {
-			field = "tls.key_file"
-		}
-		c.add(field, err.Error())
+	m, err := tlsFiles(cfg).Read()
+	var file *tlsfiles.FileError
+	switch {
+	case errors.As(err, &file):
+		c.add(map[string]string{cfg.CertFile: "tls.cert_file", cfg.KeyFile: "tls.key_file", cfg.ClientCAFile: "tls.client_ca_file"}[file.Path], err.Error())
+	case time.Until(m.NotAfter) < renewalDue:
+		c.warn(c.File.Problem("tls.cert_file", "the certificate ends at "+m.NotAfter.UTC().Format(time.RFC3339)))
 	}
 }
 

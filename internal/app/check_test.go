@@ -135,3 +135,14 @@ func TestPrivateFilesThatEverybodyMayReadAreNamed(t *testing.T) {
 	assert.Contains(t, warnings[1], "breakglass.db-wal")
 	assert.Contains(t, warnings[2], "notify.sinks[1].secret_file: can be read by everybody")
 }
+
+func TestCheckLooksAtCertificates(t *testing.T) {
+	config := installed(t, func(file, text string) string {
+		if file != "config.yaml" {
+			return text
+		}
+		return text + "tls: {cert_file: cert.pem, key_file: key.pem, client_ca_file: gone.pem, client_auth: require}\n"
+	})
+	_, err := Check(config)
+	require.ErrorContains(t, err, lineOf(t, config, "cert_file: cert.pem")+"tls.cert_file: ")
+}

@@ -19,7 +19,7 @@ import (
 )
 
 // DevTokensFile holds the bearer tokens of development mode, by name.
-const DevTokensFile = "dev-tokens.json"
+const DevTokensFile = "dev-tokens.json" // #nosec G101 -- a file's name
 
 // devPeople are the principals of development mode and their groups.
 var devPeople = map[string][]string{

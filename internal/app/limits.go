@@ -38,7 +38,7 @@ func connectionLimits(c config.Limits, descriptors int) (total, perAddress int) 
 // says so at most once a minute: the peers that cause it are unknown.
 func (a *App) limited(l net.Listener, total, perAddress int) net.Listener {
 	var told atomic.Int64
-	return api.LimitConnections(l, total, perAddress, func(reason string) {
+	return api.LimitConnections(l, total, perAddress, a.cfg.Proxies(), func(reason string) {
 		a.metrics.refused.WithLabelValues(reason).Inc()
 		now, last := time.Now().UnixNano(), told.Load()
 		if (last == 0 || now-last >= int64(time.Minute)) && told.CompareAndSwap(last, now) {

@@ -30,6 +30,8 @@ type metrics struct {
 	reloads      *prometheus.CounterVec
 	fileCurrent  *prometheus.GaugeVec
 	refused      *prometheus.CounterVec
+	tlsReloads   *prometheus.CounterVec
+	tlsCurrent   prometheus.Gauge
 	unexplained  prometheus.Gauge
 }
 
@@ -53,6 +55,10 @@ func newMetrics() *metrics {
 			Help: "1 when the file on disk is in force; 0 when it is broken and the last good one is (or none)."}, []string{"file"}),
 		unexplained: prometheus.NewGauge(prometheus.GaugeOpts{Name: "breakglass_audit_unexplained_events",
 			Help: "Events among the newest 100 that were not what the audit trail says when the server started. Anything but 0: the database was changed by something else."}),
+		tlsReloads: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "breakglass_tls_reloads_total",
+			Help: "Changes of the TLS certificate files, by result: ok, failed."}, []string{"result"}),
+		tlsCurrent: prometheus.NewGauge(prometheus.GaugeOpts{Name: "breakglass_tls_current",
+			Help: "1 when the certificate on disk is in force; 0 when it is broken and the one before is, or without TLS."}),
 		refused: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "breakglass_connections_refused_total",
 			Help: "Connections closed at once because too many were open, by limit: total, address."}, []string{"limit"}),
 	}
@@ -60,7 +66,7 @@ func newMetrics() *metrics {
 		ConstLabels: prometheus.Labels{"version": version.Version, "commit": version.Commit, "goversion": version.Go()}})
 	build.Set(1)
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), build,
-		m.entries, m.sent, m.attemptTime, m.arrival, m.sinkDisabled, m.reloads, m.fileCurrent, m.refused, m.unexplained)
+		m.entries, m.sent, m.attemptTime, m.arrival, m.sinkDisabled, m.reloads, m.fileCurrent, m.refused, m.tlsReloads, m.tlsCurrent, m.unexplained)
 	return m
 }
 
@@ -95,6 +101,16 @@ func (m *metrics) reloaded(file string, ok bool) {
 	}
 	m.reloads.WithLabelValues(file, result).Inc()
 	m.fileCurrent.WithLabelValues(file).Set(current)
+}
+
+// tlsReloaded counts a change of the certificate.
+func (m *metrics) tlsReloaded(ok bool) {
+	result, current := "failed", 0.0
+	if ok {
+		result, current = "ok", 1
+	}
+	m.tlsReloads.WithLabelValues(result).Inc()
+	m.tlsCurrent.Set(current)
 }
 
 // gaugesKept is how long the answers of the store are good for. Anybody who can

@@ -20,6 +20,9 @@ func (a *App) ready(ctx context.Context) []api.Check {
 	if a.sts != nil {
 		checks = append(checks, a.sts.check())
 	}
+	if a.tls != nil {
+		checks = append(checks, tlsCheck(a.tls.NotAfter(), a.opts.Now(), a.tls.Status()))
+	}
 	if a.mirror != nil {
 		if head, err := a.store.Head(ctx); err == nil { // else the store's own check says so
 			checks = append(checks, a.mirror.check(head))

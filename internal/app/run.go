@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -65,6 +64,9 @@ func (a *App) Start() (err error) {
 	if a.sts != nil {
 		work = append(work, a.sts.run(a))
 	}
+	if a.tls != nil {
+		work = append(work, a.tls.Run, a.remind)
+	}
 	a.stopWork = a.inBackground(work...)
 	a.stopFollower = a.inBackground(a.follower.Run)
 	a.dispatcher.Start()
@@ -89,23 +91,14 @@ func (a *App) inBackground(run ...func(context.Context)) (stop func()) {
 }
 
 func (a *App) listen(addr string, withTLS bool, total, perAddress int) (net.Listener, error) {
-	var certificates []tls.Certificate
-	if withTLS {
-		cert, err := tls.LoadX509KeyPair(a.cfg.TLS.CertFile, a.cfg.TLS.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("tls: %w", err)
-		}
-		certificates = append(certificates, cert)
-	}
 	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, explainListen(addr, err)
 	}
 	if l = a.limited(l, total, perAddress); !withTLS {
-		return l, nil
+		return api.Strict(l), nil
 	}
-	return tls.NewListener(l, &tls.Config{Certificates: certificates, MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"h2", "http/1.1"}}), nil
+	return api.Secure(l, a.tls.Config(), a.opts.Log), nil
 }
 
 // explainListen adds what to do about an address that can't be had.
@@ -132,13 +125,16 @@ func (a *App) Addr() net.Addr { return a.addr }
 // Failed yields an error when a listener breaks while the server runs.
 func (a *App) Failed() <-chan error { return a.failed }
 
-// Reload reads the rules again and reopens the audit mirror, as after a
-// rotation of log files.
+// Reload reads the rules and the certificate again and reopens the audit
+// mirror, as after a rotation of log files.
 func (a *App) Reload(context.Context) { a.reload() }
 
 func (a *App) reload() []api.Reloaded {
 	a.opts.Log.Info("reload requested")
 	a.rules.reload()
+	if a.tls != nil {
+		a.tls.Reload()
+	}
 	if a.mirror != nil {
 		if err := a.mirror.Reopen(); err != nil {
 			a.opts.Log.Error("the audit mirror could not be reopened", "error", err)

@@ -250,7 +250,7 @@ func (f *feed) recovered() {
 func (f *feed) pause(ctx context.Context) {
 	f.delay = min(max(2*f.delay, retryMin), retryMax)
 	// Between half and the whole, so that replicas don't come in step.
-	t := time.NewTimer(f.delay/2 + rand.N(f.delay/2))
+	t := time.NewTimer(f.delay/2 + rand.N(f.delay/2)) // #nosec G404 -- spreads attempts, hides nothing
 	defer t.Stop()
 	select {
 	case <-t.C:

@@ -117,6 +117,6 @@ func (c *conn) contend(table string, body func(rev int64) []byte) error {
 		if status != http.StatusBadRequest || !regexp.MustCompile("TransactionCanceled").Match(answer) {
 			return fmt.Errorf("%d %s", status, answer)
 		}
-		time.Sleep(wait/2 + rand.N(wait)) //nolint:gosec // spreads attempts, hides nothing
+		time.Sleep(wait/2 + rand.N(wait)) // spreads attempts, hides nothing
 	}
 }

@@ -74,7 +74,7 @@ rules:
 func (s site) write(t testing.TB) string {
 	t.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, "listen: 127.0.0.1:0\nstore: %s\nsts: {issuer: dev}\npolicy_file: policy.yaml\n", s.store())
+	fmt.Fprintf(&b, "listen: 127.0.0.1:0\nstore: %s\nsts: {issuer: dev}\nlimits: {requests_per_caller: 1000000, emergency_calls_per_caller: 1000000}\npolicy_file: policy.yaml\n", s.store())
 	s.file(t, "policy.yaml", policyFile)
 	if s.quota > 0 {
 		b.WriteString("rate_limit_file: ratelimit.yaml\n")

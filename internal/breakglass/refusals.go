@@ -90,6 +90,12 @@ func (s *Service) RecordRefusal(ctx context.Context, caller Principal, in Invoca
 	s.recordRefusal(ctx, EntryDenied, caller, s.refusedEntry(caller, in), e)
 }
 
+// RecordOverBudget records that a caller sent more requests than the server
+// takes of one. It says so once a minute however many those are.
+func (s *Service) RecordOverBudget(ctx context.Context, caller Principal, requestID string, e *Error) {
+	s.recordCall(ctx, "over_budget", caller, LogEntry{RequestID: requestID, Invoker: caller.Name}, e)
+}
+
 // recordRefusal writes the entry of a refusal. The caller is refused whether
 // or not that works, so a failure is logged, not returned.
 func (s *Service) recordRefusal(ctx context.Context, typ EntryType, caller Principal, entry LogEntry, e *Error) {

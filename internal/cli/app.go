@@ -149,7 +149,7 @@ func (a *app) newClient(s settings.Settings, token string) (*client.Client, erro
 
 func (a *app) makeClient(s settings.Settings, tokens client.Config) (*client.Client, error) {
 	c, err := client.New(client.Config{
-		Server: s.Server, Token: tokens.Token, TokenSource: tokens.TokenSource, AllowHTTP: s.AllowHTTP, CAPEM: s.CAPEM, UserAgent: "bgctl/" + version.Version,
+		Server: s.Server, Token: tokens.Token, TokenSource: tokens.TokenSource, AllowHTTP: s.AllowHTTP, CAPEM: s.CAPEM, CertPEM: s.CertPEM, KeyPEM: s.KeyPEM, UserAgent: "bgctl/" + version.Version,
 		Retrying: func(cause error, wait time.Duration) {
 			if a.err.is {
 				a.hint("%s; trying again", show.Safe(cause.Error()))

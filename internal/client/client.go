@@ -44,6 +44,9 @@ type Config struct {
 	AllowHTTP bool
 	// CAPEM holds PEM certificates that are trusted beside the system's.
 	CAPEM []byte
+	// CertPEM and KeyPEM are the certificate that the server may ask for, and its
+	// key; both or neither.
+	CertPEM, KeyPEM []byte
 	// UserAgent names the program.
 	UserAgent string
 	// Retrying, when set, is told before each wait for another attempt.
@@ -69,6 +72,13 @@ func New(cfg Config) (*Client, error) {
 	transport, err := NewTransport(base, cfg.CAPEM)
 	if err != nil {
 		return nil, err
+	}
+	if len(cfg.CertPEM) > 0 || len(cfg.KeyPEM) > 0 {
+		pair, err := tls.X509KeyPair(cfg.CertPEM, cfg.KeyPEM)
+		if err != nil {
+			return nil, fmt.Errorf("the client certificate and its key: %w", err)
+		}
+		transport.TLSClientConfig.Certificates = []tls.Certificate{pair}
 	}
 	if err := checkToken(cfg.Token); err != nil {
 		return nil, err

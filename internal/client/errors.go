@@ -92,6 +92,8 @@ func (e *UnreachableError) classify(err error) {
 		e.Why, e.permanent = "this port speaks plain http, not https; is the address http:// or another port?", true
 	case errors.As(err, &record):
 		e.Why, e.permanent = "this port doesn't speak TLS; is the address http:// or another port?", true
+	case errors.As(err, &op) && op.Err.Error() == "tls: certificate required": // as below
+		e.Why, e.permanent = "the server wants a client certificate (client_cert and client_key name yours)", true
 	case errors.As(err, &op) && strings.HasPrefix(op.Err.Error(), "tls: "): // an alert, for which crypto/tls has no type
 		e.Why, e.permanent = "the TLS handshake failed: "+strings.TrimPrefix(op.Err.Error(), "tls: "), true
 	case strings.Contains(err.Error(), `malformed HTTP response "\x15\x03`):

@@ -46,7 +46,7 @@ func (c *Client) retry(ctx context.Context, safe bool, attempt func() error) err
 // should be.
 func nextTry(err error, safe bool, n int) (wait time.Duration, again bool) {
 	backoff := firstWait << (n - 1)
-	wait = backoff/2 + rand.N(backoff) // so that many clients don't come back together
+	wait = backoff/2 + rand.N(backoff) // #nosec G404 -- so that many clients don't come back together
 	var unreachable *UnreachableError
 	if errors.As(err, &unreachable) {
 		return wait, (safe || !unreachable.Sent) && !unreachable.permanent

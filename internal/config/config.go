@@ -24,6 +24,8 @@ type Config struct {
 	// terminates TLS.
 	InsecureHTTP bool `yaml:"insecure_http"`
 	TLS          TLS  `yaml:"tls"`
+	// TrustedProxies are the networks whose X-Forwarded-For is believed.
+	TrustedProxies []string `yaml:"trusted_proxies"`
 	// Limits bounds what callers can hold.
 	Limits Limits `yaml:"limits"`
 
@@ -41,19 +43,31 @@ type Config struct {
 	Log    Log           `yaml:"log"`
 }
 
-// TLS names the server's certificate chain and key, PEM files.
+// TLS names the server's certificate chain and key, PEM files, and the
+// authorities whose certificates clients may or must have.
 type TLS struct {
-	CertFile string `yaml:"cert_file"`
-	KeyFile  string `yaml:"key_file"`
+	CertFile     string `yaml:"cert_file"`
+	KeyFile      string `yaml:"key_file"`
+	ClientCAFile string `yaml:"client_ca_file"`
+	ClientAuth   string `yaml:"client_auth"` // none | verify | require; empty: none
 }
 
 // Enabled reports whether the API is served over TLS.
 func (t TLS) Enabled() bool { return t.CertFile != "" }
 
-// Limits are about connections to the API; zero means the default.
+// Proxies are the trusted proxies of a valid configuration.
+func (c Config) Proxies() authn.Proxies {
+	p, _, _ := authn.ParseProxies(c.TrustedProxies) // the validation has read them
+	return p
+}
+
+// Limits are about connections to the API, and about the requests of one caller
+// in a second; zero means the default.
 type Limits struct {
-	Connections           int `yaml:"connections"`
-	ConnectionsPerAddress int `yaml:"connections_per_address"`
+	Connections             int `yaml:"connections"`
+	ConnectionsPerAddress   int `yaml:"connections_per_address"`
+	RequestsPerCaller       int `yaml:"requests_per_caller"`
+	EmergencyCallsPerCaller int `yaml:"emergency_calls_per_caller"`
 }
 
 // Auth says who can call.

@@ -77,6 +77,13 @@ func TestProblemsNameTheirLine(t *testing.T) {
 		"a bare number":           {"us-east-1}", "us-east-1, max_duration: 3600}", ":8: profiles.prod.max_duration: must be a duration with its unit"},
 		"13 hours of session":     {"us-east-1}", "us-east-1, max_session: 13h}", ":8: profiles.prod.max_session"},
 		"negative limit":          {"policy_file:", "limits: {connections: -1}\npolicy_file:", ":9: limits.connections: must not be negative"},
+		"client CA for nothing":   {"listen:", "tls: {cert_file: a, key_file: b, client_ca_file: c}\nlisten:", ":1: tls.client_ca_file: is for tls.client_auth"},
+		"no client CA":            {"listen:", "tls: {cert_file: a, key_file: b, client_auth: require}\nlisten:", ":1: tls.client_auth: require needs client_ca_file"},
+		"clients without TLS":     {"listen:", "tls: {client_ca_file: c, client_auth: verify}\nlisten:", ":1: tls.client_auth: needs cert_file"},
+		"other client auth":       {"listen:", "tls: {cert_file: a, key_file: b, client_auth: maybe}\nlisten:", `:1: tls.client_auth: "maybe" is unknown`},
+		"a limit beyond reason":   {"policy_file:", "limits: {requests_per_caller: 1000001}\npolicy_file:", ":9: limits.requests_per_caller: must be requests a second"},
+		"negative budget":         {"policy_file:", "limits: {emergency_calls_per_caller: -1}\npolicy_file:", ":9: limits.emergency_calls_per_caller: must be calls a second"},
+		"everybody a proxy":       {"policy_file:", "trusted_proxies: [10.0.0.0/8, 0.0.0.0/0]\npolicy_file:", ":9: trusted_proxies[1]: \"0.0.0.0/0\" is every address"},
 		"bad sink":                {"policy_file:", "notify:\n  sinks:\n    - {name: x, type: pigeon}\npolicy_file:", ":11: notify.sinks[0].type"},
 		"bad level":               {"policy_file:", "log: {level: loud}\npolicy_file:", ":9: log.level"},
 	}
@@ -147,8 +154,8 @@ func TestTheExampleWritesWhereTheUnitLetsIt(t *testing.T) {
 func TestTheCommentsOfTheExampleAreConfiguration(t *testing.T) {
 	text, err := os.ReadFile("../../examples/config.yaml")
 	require.NoError(t, err)
-	commented := regexp.MustCompile(`(?m)^# ((?:tls|admin_listen):.*|  cert_file:.*|  key_file:.*|  # .*)$`)
-	require.Len(t, commented.FindAllString(string(text), -1), 5)
+	commented := regexp.MustCompile(`(?m)^# ((?:tls|admin_listen|trusted_proxies):.*|  cert_file:.*|  key_file:.*|  # .*)$`)
+	require.Len(t, commented.FindAllString(string(text), -1), 6)
 	c, err := Parse("/etc/breakglass/config.yaml", commented.ReplaceAll(text, []byte("$1")))
 	require.NoError(t, err)
 	assert.Equal(t, "/etc/breakglass/tls.crt", c.TLS.CertFile)

@@ -53,6 +53,7 @@ func (v *validator) require(ok bool, path, format string, args ...any) {
 
 func (c Config) validate(v *validator) {
 	c.validateListeners(v)
+	c.validateProxies(v)
 	c.validateLimits(v)
 	c.validateStore(v)
 	c.validateAuth(v)
@@ -71,6 +72,7 @@ func (c Config) validateListeners(v *validator) {
 		v.add("listen", "%s", problem)
 	}
 	v.require((c.TLS.CertFile == "") == (c.TLS.KeyFile == ""), "tls", "needs cert_file and key_file together")
+	c.validateClientAuth(v)
 	v.require(Loopback(c.Listen) || c.TLS.Enabled() || c.InsecureHTTP, "listen",
 		"%q is not a loopback address: tokens and AWS credentials would cross the network in the clear. Set tls, or say insecure_http: true when TLS ends in front of this server", c.Listen)
 	if c.AdminListen != "" {
@@ -81,9 +83,32 @@ func (c Config) validateListeners(v *validator) {
 	}
 }
 
+func (c Config) validateClientAuth(v *validator) {
+	switch auth := c.TLS.ClientAuth; auth {
+	case "", "none":
+		v.require(c.TLS.ClientCAFile == "", "tls.client_ca_file", "is for tls.client_auth: verify or require")
+	case "verify", "require":
+		v.require(c.TLS.Enabled(), "tls.client_auth", "needs cert_file and key_file")
+		v.require(c.TLS.ClientCAFile != "", "tls.client_auth", "%s needs client_ca_file", auth)
+	default:
+		v.add("tls.client_auth", "%q is unknown: use none, verify or require", auth)
+	}
+}
+
+func (c Config) validateProxies(v *validator) {
+	if _, i, err := authn.ParseProxies(c.TrustedProxies); err != nil {
+		v.add(fmt.Sprintf("trusted_proxies[%d]", i), "%s", err)
+	}
+}
+
+// maxPerSecond is more than any server of this kind answers.
+const maxPerSecond = 1_000_000
+
 func (c Config) validateLimits(v *validator) {
 	v.require(c.Limits.Connections >= 0, "limits.connections", "must not be negative")
 	v.require(c.Limits.ConnectionsPerAddress >= 0, "limits.connections_per_address", "must not be negative")
+	v.require(c.Limits.RequestsPerCaller >= 0 && c.Limits.RequestsPerCaller <= maxPerSecond, "limits.requests_per_caller", "must be requests a second, 0 (the default) to %d", maxPerSecond)
+	v.require(c.Limits.EmergencyCallsPerCaller >= 0 && c.Limits.EmergencyCallsPerCaller <= maxPerSecond, "limits.emergency_calls_per_caller", "must be calls a second, 0 (the default) to %d", maxPerSecond)
 }
 
 // checkAddress returns what is wrong with a host:port, or "".

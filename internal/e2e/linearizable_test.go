@@ -148,7 +148,7 @@ func (r *recorder) record(t *testing.T, clients int, atLeast time.Duration, enou
 	var wg sync.WaitGroup
 	for client := range clients {
 		wg.Go(func() {
-			rnd := rand.New(rand.NewPCG(uint64(client), piece)) //nolint:gosec // which operation comes next is no secret
+			rnd := rand.New(rand.NewPCG(uint64(client), piece)) // which operation comes next is no secret
 			for !stop.Load() && r.one(t, client, rnd) {
 			}
 		})
@@ -267,7 +267,8 @@ func serveOn(t *testing.T, st teststore.Store, wrap func(breakglass.Store) break
 		Sinks:    func(breakglass.EntryType, string) []string { return nil },
 		Now:      time.Now,
 	})
-	h, err := api.New(api.Config{Service: svc, Authenticator: auth, Spec: spec.OpenAPI(), Log: slog.New(slog.DiscardHandler)})
+	h, err := api.New(api.Config{Service: svc, Authenticator: auth, Spec: spec.OpenAPI(), Log: slog.New(slog.DiscardHandler),
+		RequestsPerCaller: fast, EmergencyCallsPerCaller: fast})
 	require.NoError(t, err)
 	server := httptest.NewServer(h)
 	ctx, cancel := context.WithCancel(t.Context())

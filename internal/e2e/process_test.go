@@ -56,7 +56,8 @@ func (s site) write(t testing.TB) string {
 	t.Helper()
 	var b strings.Builder
 	b.WriteString(teststore.YAML(s.engine(t)) + "policy_file: policy.yaml\nlog: {level: debug}\n")
-	for _, line := range []string{"listen: 127.0.0.1:0\n", "sts: {issuer: dev}\n"} {
+	for _, line := range []string{"listen: 127.0.0.1:0\n", "sts: {issuer: dev}\n",
+		fmt.Sprintf("limits: {requests_per_caller: %d, emergency_calls_per_caller: %[1]d}\n", fast)} {
 		if name, _, _ := strings.Cut(line, " "); !strings.Contains(s.more, name) {
 			b.WriteString(line)
 		}

@@ -91,12 +91,12 @@ func TestReplicasInvokeCloseAndExpireAreLinearizable(t *testing.T) {
 	var working sync.WaitGroup
 	for client := range clients {
 		working.Go(func() {
-			rnd := rand.New(rand.NewPCG(uint64(client), 1)) //nolint:gosec // which operation comes next is no secret
+			rnd := rand.New(rand.NewPCG(uint64(client), 1)) // which operation comes next is no secret
 			for !stop.Load() && rec.one(t, client, rnd) {
 			}
 		})
 	}
-	rnd := rand.New(rand.NewPCG(uint64(begun.UnixNano()), 2)) //nolint:gosec // nor which server dies
+	rnd := rand.New(rand.NewPCG(uint64(begun.UnixNano()), 2)) // nor which server dies
 	kills, faults := r.trouble(t, rnd, func() bool { return count() >= want || time.Since(begun) > 15*time.Minute })
 	stop.Store(true)
 	working.Wait()

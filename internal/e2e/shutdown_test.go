@@ -168,7 +168,7 @@ func TestOverTLSTheServerSpeaksNothingElse(t *testing.T) {
 	p.http = caller{base: strings.Replace(p.http.base, "http://", "https://", 1), client: &http.Client{Transport: transport, Timeout: patience}}
 	p.ready(t)
 	p.http.must(t, 201, user(0), http.MethodPost, "/v1/breakglass", invocation("prod", 3600))
-	old := tls.Config{RootCAs: pool, MaxVersion: tls.VersionTLS11} //nolint:gosec // the server must refuse it
+	old := tls.Config{RootCAs: pool, MaxVersion: tls.VersionTLS11} // the server must refuse it
 	_, err := tls.Dial("tcp", strings.TrimPrefix(p.http.base, "https://"), &old)
 	assert.Error(t, err, "TLS 1.1 was accepted")
 	assert.Zero(t, p.terminate(t))

@@ -298,7 +298,7 @@ func TestOldTLSAndForeignCertificatesAreRefused(t *testing.T) {
 
 	old := httptest.NewUnstartedServer(http.HandlerFunc(ok))
 	old.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, 0)
-	old.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // the point of the test
+	old.TLS = &tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} // the point of the test
 	old.StartTLS()
 	t.Cleanup(old.Close)
 	pool := x509.NewCertPool()

@@ -30,10 +30,12 @@ type Change struct {
 	Err      error  // why the file on disk is not in force
 }
 
-// File is a T read from a file. It is safe for concurrent use.
+// File is a T read from a file, or from several that belong together. It is
+// safe for concurrent use.
 type File[T any] struct {
-	path   string
-	parse  func(name string, data []byte) (T, error)
+	path   string   // names it in messages
+	paths  []string // that are read
+	parse  func(data [][]byte) (T, error)
 	notify func(Change)
 
 	loading sync.Mutex // one reading at a time
@@ -58,7 +60,14 @@ type Status struct {
 // of every change, the first reading included, but not of the same failure
 // twice.
 func Open[T any](path string, parse func(name string, data []byte) (T, error), notify func(Change)) *File[T] {
-	f := &File[T]{path: path, parse: parse, notify: notify, status: Status{Path: path}}
+	one := func(data [][]byte) (T, error) { return parse(path, data[0]) }
+	return OpenSet([]string{path}, one, notify)
+}
+
+// OpenSet is Open for files that are only good together, such as a certificate
+// and its key. parse gets their contents in the order of paths.
+func OpenSet[T any](paths []string, parse func(data [][]byte) (T, error), notify func(Change)) *File[T] {
+	f := &File[T]{path: paths[0], paths: paths, parse: parse, notify: notify, status: Status{Path: paths[0]}}
 	f.Reload()
 	return f
 }
@@ -102,12 +111,7 @@ func (f *File[T]) Reload() { f.reload(false) }
 func (f *File[T]) reload(settled bool) {
 	f.loading.Lock()
 	defer f.loading.Unlock()
-	data, err := Read(f.path)
-	digest := ""
-	if err == nil {
-		sum := sha256.Sum256(data)
-		digest = hex.EncodeToString(sum[:])
-	}
+	data, digest, err := readSet(f.paths)
 	seen := digest
 	if err != nil {
 		seen = "error: " + err.Error()
@@ -120,7 +124,7 @@ func (f *File[T]) reload(settled bool) {
 	f.seen = seen
 	var value T
 	if err == nil {
-		value, err = f.parse(f.path, data)
+		value, err = f.parse(data)
 	}
 	f.mu.Lock()
 	change := Change{Old: f.status.SHA256, New: f.status.SHA256, Err: err}
@@ -130,6 +134,25 @@ func (f *File[T]) reload(settled bool) {
 	}
 	f.mu.Unlock()
 	f.notify(change)
+}
+
+// readSet reads the files. The digest of one is its SHA-256; that of several is
+// the SHA-256 of theirs.
+func readSet(paths []string) (data [][]byte, digest string, err error) {
+	var sums []byte
+	for _, path := range paths {
+		content, err := Read(path)
+		if err != nil {
+			return nil, "", err
+		}
+		sum := sha256.Sum256(content)
+		data, sums = append(data, content), append(sums, sum[:]...)
+	}
+	if len(paths) > 1 {
+		sum := sha256.Sum256(sums)
+		sums = sum[:]
+	}
+	return data, hex.EncodeToString(sums), nil
 }
 
 // Read reads a file whole. It refuses one that others than its owner may write,

@@ -231,3 +231,36 @@ func TestReadersSeeOneWholeVersionWhileTheFileChanges(t *testing.T) {
 	close(stop)
 	readers.Wait()
 }
+
+func TestFilesThatBelongTogetherComeIntoForceTogether(t *testing.T) {
+	dir := t.TempDir()
+	a, b := filepath.Join(dir, "a"), filepath.Join(dir, "b")
+	write := func(path, content string) { require.NoError(t, os.WriteFile(path, []byte(content), 0o600)) }
+	write(a, "1")
+	write(b, "1")
+	fit := func(data [][]byte) (string, error) {
+		if string(data[0]) != string(data[1]) {
+			return "", errors.New("they don't fit")
+		}
+		return string(data[0]), nil
+	}
+	var changes []reload.Change
+	f := reload.OpenSet([]string{a, b}, fit, func(c reload.Change) { changes = append(changes, c) })
+	current := func() string {
+		v, err := f.Current()
+		require.NoError(t, err)
+		return v
+	}
+	require.Equal(t, "1", current())
+	write(b, "2")
+	f.Reload()
+	require.Equal(t, "1", current())
+	require.ErrorContains(t, f.Status().Err, "fit")
+	write(a, "2")
+	f.Reload()
+	require.Equal(t, "2", current())
+	require.NoError(t, os.Remove(b))
+	f.Reload()
+	require.Equal(t, "2", current())
+	require.Len(t, changes, 4)
+}

@@ -33,7 +33,7 @@ const (
 const (
 	headerHost   = "host"
 	headerDate   = "x-amz-date"
-	headerToken  = "x-amz-security-token"
+	headerToken  = "x-amz-security-token" // #nosec G101 -- the name of a header
 	headerServer = "x-breakglass-server"
 	headerNonce  = "x-breakglass-nonce"
 )

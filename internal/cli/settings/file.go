@@ -18,10 +18,11 @@ const maxFileBytes = 64 << 10
 
 // file is the configuration file.
 type file struct {
-	Server    string
-	CAFile    string
-	AllowHTTP bool
-	Output    string
+	Server                string
+	CAFile                string
+	ClientCert, ClientKey string
+	AllowHTTP             bool
+	Output                string
 }
 
 // FileError holds every problem of the configuration file, each with its line.
@@ -128,6 +129,10 @@ func (p *parser) field(key, value *yaml.Node) {
 		p.text(key, value, &p.file.Server)
 	case "ca_file":
 		p.text(key, value, &p.file.CAFile)
+	case "client_cert":
+		p.text(key, value, &p.file.ClientCert)
+	case "client_key":
+		p.text(key, value, &p.file.ClientKey)
 	case "output":
 		if p.text(key, value, &p.file.Output); p.file.Output != "" && p.file.Output != Table && p.file.Output != JSON {
 			p.add(value, "output must be table or json, not %q", p.file.Output)
@@ -139,7 +144,7 @@ func (p *parser) field(key, value *yaml.Node) {
 	case "token":
 		p.add(key, "tokens don't belong into this file; `bgctl login` stores them safely")
 	default:
-		p.add(key, "%q is not a setting; there are server, ca_file, allow_http and output", key.Value)
+		p.add(key, "%q is not a setting; there are server, ca_file, client_cert, client_key, allow_http and output", key.Value)
 	}
 }
 

@@ -21,6 +21,8 @@ type Settings struct {
 	AWS        *AWS  // instead of Token: the login with an AWS identity
 	AllowHTTP  bool
 	CAPEM      []byte
+	CertPEM    []byte // the client's certificate, and its key
+	KeyPEM     []byte
 	Output     string // "table" or "json"
 
 	ConfigFile string
@@ -60,7 +62,7 @@ func Load(getenv func(string) string, server string) (Settings, error) {
 		return s, err
 	}
 	s.token(getenv("BGCTL_TOKEN"), logins)
-	return s, s.ca(getenv("BGCTL_CA_FILE"), f)
+	return s, s.pemFiles(getenv, f)
 }
 
 // paths says where the files are; explicit that the configuration file was
@@ -153,21 +155,34 @@ func (s Settings) Identity() string {
 	return s.Token
 }
 
-func (s *Settings) ca(env string, f file) error {
-	path, from := env, "BGCTL_CA_FILE"
-	if path == "" {
-		path, from = f.CAFile, "ca_file"
-		if path != "" && !filepath.IsAbs(path) {
-			path = filepath.Join(filepath.Dir(s.ConfigFile), path)
+// pemFiles reads the certificates and the key that the settings name.
+func (s *Settings) pemFiles(getenv func(string) string, f file) error {
+	for _, p := range []struct {
+		env, field, path string
+		to               *[]byte
+	}{
+		{"BGCTL_CA_FILE", "ca_file", f.CAFile, &s.CAPEM},
+		{"BGCTL_CLIENT_CERT", "client_cert", f.ClientCert, &s.CertPEM},
+		{"BGCTL_CLIENT_KEY", "client_key", f.ClientKey, &s.KeyPEM},
+	} {
+		path, from := getenv(p.env), p.env
+		if path == "" {
+			path, from = p.path, p.field
+			if path != "" && !filepath.IsAbs(path) {
+				path = filepath.Join(filepath.Dir(s.ConfigFile), path)
+			}
 		}
+		if path == "" {
+			continue
+		}
+		pem, err := os.ReadFile(path)
+		if err != nil {
+			return fmt.Errorf("%s: %w", from, err)
+		}
+		*p.to = pem
 	}
-	if path == "" {
-		return nil
+	if (s.CertPEM == nil) != (s.KeyPEM == nil) {
+		return errors.New("client_cert and client_key (BGCTL_CLIENT_CERT and BGCTL_CLIENT_KEY) go together")
 	}
-	pem, err := os.ReadFile(path)
-	if err != nil {
-		return fmt.Errorf("%s: %w", from, err)
-	}
-	s.CAPEM = pem
 	return nil
 }

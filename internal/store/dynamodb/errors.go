@@ -47,7 +47,7 @@ type backoff struct{ last time.Duration }
 // sleep waits and reports whether there is time for another attempt.
 func (b *backoff) sleep(ctx context.Context) bool {
 	b.last = min(max(2*b.last, minBackoff), maxBackoff)
-	timer := time.NewTimer(b.last/2 + rand.N(b.last)) //nolint:gosec // spreads attempts, hides nothing
+	timer := time.NewTimer(b.last/2 + rand.N(b.last)) // #nosec G404 -- spreads attempts, hides nothing
 	defer timer.Stop()
 	select {
 	case <-timer.C:

@@ -39,7 +39,7 @@ func (s *Store) ActiveByExpiry(ctx context.Context, limit int) ([]breakglass.Eve
 		ConsistentRead:            aws.Bool(true),
 		KeyConditionExpression:    aws.String("pk = :pk"),
 		ExpressionAttributeValues: item{":pk": text(pkActive)},
-		Limit:                     aws.Int32(int32(min(limit, 1000))), //nolint:gosec // bounded
+		Limit:                     aws.Int32(int32(min(limit, 1000))), // bounded
 	}, func(it item) (bool, error) {
 		_, id, _ := strings.Cut(str(it[attrSK]), "#")
 		keys = append(keys, eventKey(id))
@@ -214,7 +214,7 @@ func (s *Store) list(ctx context.Context, l listing, q breakglass.EventQuery, fi
 		ScanIndexForward:          aws.Bool(false),
 		// The event of the cursor comes first, and one after the last shows the
 		// end; more events of one instant, which are rare, take another page.
-		Limit: aws.Int32(int32(min(q.Limit+2, 1000))), //nolint:gosec // bounded
+		Limit: aws.Int32(int32(min(q.Limit+2, 1000))), // bounded
 	}
 	if len(l.filters) > 0 {
 		in.FilterExpression = aws.String(strings.Join(l.filters, " AND "))

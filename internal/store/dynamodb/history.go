@@ -93,7 +93,7 @@ func (h *history) count(ctx context.Context, since int64, atMost int, get func(c
 func packStamps(stamps []int64) []byte {
 	b := make([]byte, 0, 8*len(stamps))
 	for _, at := range stamps {
-		b = binary.BigEndian.AppendUint64(b, uint64(at)) //nolint:gosec // reversed below, bit by bit
+		b = binary.BigEndian.AppendUint64(b, uint64(at)) // reversed below, bit by bit
 	}
 	return b
 }
@@ -104,7 +104,7 @@ func unpackStamps(b []byte) ([]int64, error) {
 	}
 	stamps := make([]int64, 0, len(b)/8)
 	for ; len(b) > 0; b = b[8:] {
-		stamps = append(stamps, int64(binary.BigEndian.Uint64(b))) //nolint:gosec // as packed
+		stamps = append(stamps, int64(binary.BigEndian.Uint64(b))) // as packed
 	}
 	return stamps, nil
 }

@@ -15,7 +15,7 @@ import (
 func TestAHistoryCountsAsIfItKeptEverything(t *testing.T) {
 	for seed := range uint64(30) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			rnd := rand.New(rand.NewPCG(seed, 7)) //nolint:gosec // which instants come is no secret
+			rnd := rand.New(rand.NewPCG(seed, 7)) // which instants come is no secret
 			h, pages, all := &history{}, map[int64]page{}, []int64{}
 			for i := range int64(700) {
 				at := i*1000 - rnd.Int64N(1+int64(seed)*2000) // out of order, by more and more

@@ -193,7 +193,7 @@ func (s *Store) bucket(ctx context.Context, after, head int64, q breakglass.Entr
 		ExpressionAttributeValues: item{":pk": text(first.pk), ":first": text(first.sk), ":last": text(entryKey(end).sk)},
 	}
 	if q.Event == "" && q.Invoker == "" && q.Profile == "" && q.Limit < bucketSize {
-		in.Limit = aws.Int32(int32(q.Limit)) //nolint:gosec // below bucketSize
+		in.Limit = aws.Int32(int32(q.Limit)) // below bucketSize
 	}
 	next := after + 1
 	return s.query(ctx, in, func(it item) (bool, error) {

@@ -60,7 +60,7 @@ func (s *Store) deliveries(ctx context.Context, prefix string, page int, each fu
 		ConsistentRead:            aws.Bool(true),
 		KeyConditionExpression:    aws.String("pk = :pk"),
 		ExpressionAttributeValues: item{":pk": text(pkDelivery)},
-		Limit:                     aws.Int32(int32(min(page, 1000))), //nolint:gosec // bounded
+		Limit:                     aws.Int32(int32(min(page, 1000))), // bounded
 	}
 	if prefix != "" {
 		in.KeyConditionExpression = aws.String("pk = :pk AND begins_with(sk, :prefix)")
