@@ -7,6 +7,8 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -27,8 +29,10 @@ func newCheck() *cobra.Command {
 		Short: "Report every problem of a configuration and the files that it names",
 		Long: `Reports every problem of the configuration, the policy and the rate limits at once, with file and line,
 and whether the secrets that sinks need are there. Warns about what is allowed but rarely meant: missing
-safeguards, files that everybody may read, and names in rules and roles that no profile or static token has.
-Nothing is started, changed or asked over the network. Exit code 0 means that the server would start with it.`,
+safeguards, folders for its data that aren't there, files that everybody may read, and names in rules and roles
+that no profile has, or no static token while there is no other way in.
+Nothing is started, changed or asked over the network. Exit code 0 means that the server would start with it,
+given those folders.`,
 		Example: "  breakglassd check --config /etc/breakglass/config.yaml",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -123,7 +127,7 @@ func newDeliveries() *cobra.Command {
 				if !c.Oldest.IsZero() {
 					oldest = c.Oldest.UTC().Format(time.RFC3339)
 				}
-				_, _ = fmt.Fprintf(w, "%q\t%d\t%d\t%s\n", sink, c.Pending, c.Dead, oldest) // Flush reports it
+				_, _ = fmt.Fprintf(w, "%s\t%d\t%d\t%s\n", plain(sink), c.Pending, c.Dead, oldest) // Flush reports it
 			}
 			return w.Flush()
 		},
@@ -157,6 +161,15 @@ DynamoDB take them up within a minute.`,
 	retry.Flags().StringVar(&sink, "sink", "", "only deliveries to the sink `NAME`")
 	cmd.AddCommand(list, retry, newDrop(&path))
 	return cmd
+}
+
+// plain is a name as it is when a terminal and a reader of columns can take it,
+// and quoted otherwise.
+func plain(name string) string {
+	if quoted := strconv.Quote(name); quoted != `"`+name+`"` || name == "" || strings.ContainsAny(name, " ") {
+		return quoted
+	}
+	return name
 }
 
 // retryDead makes the dead deliveries of a sink due again; "" means all.

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -52,7 +55,7 @@ To replace a token, configure the new one beside the old, hand it over, and then
 			}
 			secret, entry, err := authn.NewToken(t)
 			if err != nil {
-				return usageError{err}
+				return usageError{byFlag(err)}
 			}
 			if _, err := fmt.Fprintln(cmd.OutOrStdout(), secret); err != nil {
 				return err
@@ -69,4 +72,15 @@ To replace a token, configure the new one beside the old, hand it over, and then
 	flags.StringVar(&expires, "expires", "", "`WHEN` it ends: a date (its beginning in UTC) or a time of RFC 3339")
 	flags.StringSliceVar(&t.AllowedFrom, "allowed-from", nil, "`NETWORKS` that it works from, such as 10.0.0.0/8; any when absent")
 	return cmd
+}
+
+// fieldOf finds the field that a line about a token begins with.
+var fieldOf = regexp.MustCompile(`(?m)^(\w+)(\[\d+\])? `)
+
+// byFlag has an error about a token name the flags that its fields came from.
+func byFlag(err error) error {
+	return errors.New(fieldOf.ReplaceAllStringFunc(err.Error(), func(field string) string {
+		name, _, _ := strings.Cut(strings.TrimSpace(field), "[")
+		return "--" + strings.ReplaceAll(name, "_", "-") + " "
+	}))
 }

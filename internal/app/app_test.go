@@ -1,6 +1,7 @@
 package app
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io/fs"
@@ -112,6 +113,7 @@ func TestCheckReportsTheProblemsOfEveryFile(t *testing.T) {
 	for _, name := range []string{"config.yaml", "policy.yaml", "ratelimit.yaml"} {
 		data, err := os.ReadFile(filepath.Join("../../examples", name))
 		require.NoError(t, err)
+		data = bytes.ReplaceAll(data, []byte("/var/lib/breakglass/"), []byte(dir+"/"))
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o600))
 	}
 	path := filepath.Join(dir, "config.yaml")

@@ -45,10 +45,16 @@ func Check(path string) (warnings []string, err error) {
 	})
 	c.tls()
 	c.auth()
+	c.complain("auth", oidc.CheckFiles(in.Config.Auth.OIDC))
 	for _, p := range in.Config.Notify.CheckSecrets(nil) {
 		c.add("notify."+p.Path, p.Message)
 	}
-	for _, w := range slices.Concat(warn(in.Config, time.Now()), exposed(in.Config)) {
+	for _, w := range warn(in.Config, time.Now()) {
+		if c.clean(w.path) { // of what is wrong already one line is enough
+			c.warn(in.File.Problem(w.path, w.words))
+		}
+	}
+	for _, w := range slices.Concat(absent(in.Config), exposed(in.Config)) {
 		c.warn(in.File.Problem(w.path, w.words))
 	}
 	if w := warnMFA(in.Config.Auth, wantsMFA); w != "" {
@@ -125,13 +131,19 @@ func (c *checker) auth() {
 	_, err := authn.New(c.Config.Auth.Tokens, c.Config.RoleMembers())
 	_, keys := sessionKeys(c.Config.Auth)
 	_, factors := secondFactors(c.Config.Auth)
-	if err = errors.Join(err, keys, factors, oidc.CheckFiles(c.Config.Auth.OIDC)); err == nil {
+	c.complain("auth", errors.Join(err, keys, factors))
+}
+
+// complain takes an error of which each line begins with the path of a field,
+// or else is about around.
+func (c *checker) complain(around string, err error) {
+	if err == nil {
 		return
 	}
 	for line := range strings.SplitSeq(err.Error(), "\n") {
 		path, words, found := strings.Cut(line, ": ")
 		if !found || !strings.HasPrefix(path, "auth") && !strings.HasPrefix(path, "roles") {
-			path, words = "auth", line
+			path, words = around, line
 		}
 		c.add(path, words)
 	}
@@ -164,6 +176,9 @@ func warn(cfg config.Config, now time.Time) []warning {
 	}
 	if cfg.Auth.AWS != nil && len(cfg.Auth.SessionKeys) == 0 {
 		w = append(w, warning{"auth.session_keys", "is empty: logins end when the server restarts, and no other server accepts them"})
+	}
+	if cfg.Auth.AWS == nil && len(cfg.Auth.SessionKeys) > 0 {
+		w = append(w, warning{"auth.session_keys", "has no use without auth.aws: no other way in gives sessions"})
 	}
 	holders := func(m authn.Members) int { return len(m.Users) + len(m.Groups) }
 	if holders(cfg.Roles.Reviewer)+holders(cfg.Roles.Auditor) == 0 {

@@ -160,9 +160,9 @@ func TestTokensThatEndSoonAreWarnedOf(t *testing.T) {
 		{Name: "rotated", Expires: instant(t, "2027-02-01")},
 	}, now)
 	require.Len(t, warnings, 3)
-	assert.Contains(t, warnings[0], `auth.tokens[2] of "soon" expires at 2026-03-15T00:00:00Z; make another`)
-	assert.Contains(t, warnings[1], `auth.tokens[3] of "past" ("laptop") expired at 2026-03-01T00:00:00Z`)
-	assert.Contains(t, warnings[2], `auth.tokens[4] of "Rotated" expired at 2026-02-01T00:00:00Z; another token of that name lives on`)
+	assert.Contains(t, warnings[0], `auth.tokens[2] is a token of "soon" that expires at 2026-03-15T00:00:00Z; make another`)
+	assert.Contains(t, warnings[1], `auth.tokens[3] is a token of "past" ("laptop") that expired at 2026-03-01T00:00:00Z`)
+	assert.Contains(t, warnings[2], `auth.tokens[4] is a token of "Rotated" that expired at 2026-02-01T00:00:00Z; another token of that name lives on`)
 }
 
 func FuzzInstant(f *testing.F) {

@@ -32,8 +32,7 @@ func NewToken(t Token) (secret string, _ Token, err error) {
 	t.SHA256 = hex.EncodeToString(sum[:])
 	var errs []error
 	for _, p := range Check([]Token{t}, nil) {
-		_, field, _ := strings.Cut(p.Path, ".")
-		errs = append(errs, errors.New(field+" "+p.Message))
+		errs = append(errs, errors.New(strings.TrimPrefix(p.Path, "auth.tokens[0].")+" "+p.Message))
 	}
 	if len(errs) > 0 {
 		return "", Token{}, errors.Join(errs...)
@@ -79,13 +78,13 @@ func Warnings(tokens []Token, now time.Time) []string {
 		if end.IsZero() || now.Before(end.Add(-ExpiresSoon)) {
 			continue
 		}
-		which := fmt.Sprintf("auth.tokens[%d] of %q", i, t.Name)
+		which := fmt.Sprintf("auth.tokens[%d] is a token of %q", i, t.Name)
 		if t.Label != "" {
 			which += fmt.Sprintf(" (%q)", t.Label)
 		}
-		what, then := "expires at "+end.Format(time.RFC3339), "; make another with breakglassd token new"
+		what, then := "that expires at "+end.Format(time.RFC3339), "; make another with breakglassd token new"
 		if !now.Before(end) {
-			what = "expired at " + end.Format(time.RFC3339)
+			what = "that expired at " + end.Format(time.RFC3339)
 		}
 		if slices.ContainsFunc(tokens, func(o Token) bool {
 			return breakglass.Canonical(o.Name) == breakglass.Canonical(t.Name) && (o.Expires.IsZero() || time.Time(o.Expires).After(now.Add(ExpiresSoon)))

@@ -32,6 +32,7 @@ type app struct {
 	command string // its name
 	loaded  *settings.Settings
 	api     *client.Client
+	tried   *attempt // the login that is being tried
 
 	questions *asker // asked on the terminal; nil before the first one
 }

@@ -213,6 +213,7 @@ func TestAnAWSLoginIsKeptPrivateAndLastsOverARestart(t *testing.T) {
 	w.start()
 	got = w.bgctl(nil, "whoami")
 	assert.Equal(t, 3, got.code, got.stderr)
+	assert.Regexp(t, `What now +bgctl login --server `+w.server.url+` --aws\n`, got.stderr, "as that login was made")
 }
 
 // Whoever has read a login on its way can't log in with it: not at the server
@@ -282,7 +283,7 @@ func TestAnAWSLoginIsRenewedWhileTheCredentialsAreValid(t *testing.T) {
 	got = w.bgctl(nil, "whoami")
 	assert.Equal(t, 3, got.code, got.stderr)
 	assert.Contains(t, got.stderr, "has ended")
-	assert.Contains(t, got.stderr, "login --server "+w.server.url+" --aws")
+	assert.Contains(t, got.stderr, "login --server "+w.server.url+" --aws --profile alice\n", "the profile is kept")
 	// A session that still holds is used until its end.
 	w.expire(30 * time.Second)
 	got = w.bgctl(nil, "whoami")
@@ -301,14 +302,15 @@ func TestARefusedAWSLoginSaysWhy(t *testing.T) {
 		code int
 		want []string
 	}{
-		"another account":    {environment(stranger), nil, 3, []string{"arn:aws:sts::999988887777:assumed-role/Task/i-1", "no rule", "get-caller-identity"}},
+		"another account": {environment(stranger), nil, 3, []string{"arn:aws:sts::999988887777:assumed-role/Task/i-1", "no rule", "get-caller-identity",
+			"bgctl login --server " + w.server.url + " --aws --profile NAME"}},
 		"a wrong key":        {environment(wrong), nil, 3, []string{"SignatureDoesNotMatch"}},
 		"no credentials":     {nil, nil, 1, []string{"There are no AWS credentials", "aws sso login"}},
 		"an unknown Region":  {environment(w.alice), []string{"--region", "ap-south-1"}, 2, []string{`in "ap-south-1", only in us-east-1, eu-west-1`}},
 		"an unknown profile": {nil, []string{"--profile", "nobody"}, 1, []string{"nobody", "There are no AWS credentials"}},
 		"two ways at once":   {nil, []string{"--token-stdin"}, 2, []string{"use one of them"}},
-		"another name of the server": {append(environment(w.alice), "BGCTL_SERVER="+strings.Replace(w.server.url, "127.0.0.1", "localhost", 1)), nil, 3,
-			[]string{`"localhost" is not among its names`}},
+		"another name of the server": {append(environment(w.alice), "BGCTL_SERVER="+strings.Replace(w.server.url, "127.0.0.1", "localhost", 1)), []string{"--region", "us-east-1"}, 3,
+			[]string{`"localhost" is not among its names`, "bgctl login --server https://NAME --aws --region us-east-1", "auth.aws.server_names: localhost"}},
 	} {
 		got := w.bgctl(tc.env, append([]string{"login", "--aws"}, tc.args...)...)
 		assert.Equal(t, tc.code, got.code, "%s: %s", name, got.stderr)
@@ -328,6 +330,15 @@ func TestARefusedAWSLoginSaysWhy(t *testing.T) {
 	got = bgctl(t, t.TempDir(), append(environment(w.alice), "BGCTL_SERVER="+d.url), "login", "--aws")
 	assert.Equal(t, 2, got.code, got.stderr)
 	assert.Contains(t, got.stderr, "has no login with AWS identities")
+}
+
+func TestAServerWithoutAWSLoginsSaysSoBeforeAnybodyLooksForCredentials(t *testing.T) {
+	t.Parallel()
+	d := devServerFor(t)
+	got := bgctl(t, t.TempDir(), []string{"BGCTL_SERVER=" + d.url, "AWS_EC2_METADATA_DISABLED=true"}, "login", "--aws")
+	assert.Equal(t, 2, got.code, got.stderr)
+	assert.Contains(t, got.stderr, d.url+" has no login with AWS identities", "an address is no word to begin with a capital letter")
+	assert.Contains(t, got.stderr, "`bgctl login --help` shows the other ways")
 }
 
 // The AWS clients in bgctl are those by which credentials are found, and none

@@ -159,7 +159,12 @@ func explainProvider(e *signin.Error) explanation {
 	if e.Code == "access_denied" {
 		exit, code = exitNotAllowed, breakglass.CodeUnauthenticated
 	}
-	return local(exit, code, sentence(e.Message))
+	ex := local(exit, code, sentence(e.Message))
+	if e.Code == "invalid_client" || e.Code == "unauthorized_client" { // RFC 6749, section 5.2
+		ex.do("tell whoever runs the server: the provider doesn't take auth.oidc's login.client_id as a public client, one without a secret")
+		ex.do("`bgctl login --help` shows the other ways to log in")
+	}
+	return ex
 }
 
 func explainUnreachable(e *client.UnreachableError) explanation {
@@ -229,7 +234,8 @@ func sentence(s string) string {
 	if s == "" {
 		return "Something failed."
 	}
-	if c := s[0]; c >= 'a' && c <= 'z' && !strings.HasPrefix(s, "bgctl ") {
+	first, _, _ := strings.Cut(s, " ")
+	if c := s[0]; c >= 'a' && c <= 'z' && first != "bgctl" && !strings.Contains(first, "://") {
 		s = strings.ToUpper(s[:1]) + s[1:]
 	}
 	if !strings.HasSuffix(s, ".") && !strings.HasSuffix(s, "!") && !strings.HasSuffix(s, "?") {

@@ -85,6 +85,7 @@ func (a *app) login(ctx context.Context, stdin bool, oidc oidcFlags, aws awsFlag
 		return &usageError{message: "Which server?", now: []string{"bgctl login --server https://breakglass.example.com"}}
 	}
 	var me client.Whoami
+	a.tried = trying(stdin, oidc, aws)
 	switch {
 	case oidc.asked():
 		me, err = a.loginOIDC(ctx, s, oidc)

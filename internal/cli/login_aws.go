@@ -52,6 +52,7 @@ func (e *noAWSCredentials) explain() explanation {
 // of a token.
 type awsRefused struct {
 	profile string
+	again   string // the flags of this login
 	cause   error
 }
 
@@ -62,8 +63,19 @@ func (e *awsRefused) Unwrap() error { return e.cause }
 func (a *app) explainAWSRefused(e *awsRefused, refused *breakglass.Error) explanation {
 	ex := a.explainRefusal(e.cause, refused)
 	ex.facts, ex.now = nil, nil
+	s, err := a.settings()
+	if err != nil {
+		return ex
+	}
+	// The server's sentence names the setting; another identity wouldn't help.
+	if strings.Contains(refused.Message, "auth.aws.server_names") {
+		ex.do("bgctl login --server https://NAME%s, with the name by which the server knows itself", e.again)
+		ex.do("if this is one of its names, whoever runs the server can add it to auth.aws.server_names: %s", hostOf(s.Server))
+		return ex
+	}
 	ex.do("`aws sts get-caller-identity%s` shows who AWS takes you for", profileFlag(e.profile))
-	ex.do("bgctl login --server … --aws --profile NAME, with another profile; `bgctl login --help` shows the other ways in")
+	ex.do("bgctl login --server %s --aws --profile NAME, with another profile", s.Server)
+	ex.do("%s", otherWays)
 	return ex
 }
 
@@ -80,6 +92,14 @@ func (a *app) loginAWS(ctx context.Context, s settings.Settings, f awsFlags) (cl
 	login := settings.AWS{ID: client.NewIdempotencyKey(), Profile: f.profile, Region: f.region}
 	if login.Profile == "" && a.getenv("AWS_ACCESS_KEY_ID") == "" {
 		login.Profile = a.getenv("AWS_PROFILE") // so that it can be renewed from another shell
+	}
+	// Before anybody is asked for an MFA code that would be for nothing.
+	open, err := a.newClient(s, "")
+	if err != nil {
+		return client.Whoami{}, err
+	}
+	if _, err := challengeAWS(ctx, open); err != nil {
+		return client.Whoami{}, err
 	}
 	got, err := a.proveAWS(ctx, s, login)
 	if err != nil {
@@ -114,12 +134,8 @@ func (a *app) proveAWS(ctx context.Context, s settings.Settings, login settings.
 		}
 		return client.Session{}, &noAWSCredentials{login.Profile, err}
 	}
-	ch, err := api.AWSChallenge(ctx)
+	ch, err := challengeAWS(ctx, api)
 	if err != nil {
-		var refused *breakglass.Error
-		if errors.As(err, &refused) && refused.Code == breakglass.CodeNotFound {
-			return client.Session{}, usage("%s has no login with AWS identities.", s.Server)
-		}
 		return client.Session{}, err
 	}
 	region, err := id.Region(login.Region, ch.Regions)
@@ -133,9 +149,19 @@ func (a *app) proveAWS(ctx context.Context, s settings.Settings, login settings.
 	got, err := api.LoginAWS(ctx, proof)
 	var refused *breakglass.Error
 	if errors.As(err, &refused) && (refused.Code == breakglass.CodeUnauthenticated || refused.Code == breakglass.CodeForbidden) {
-		return client.Session{}, &awsRefused{login.Profile, err}
+		return client.Session{}, &awsRefused{login.Profile, awsAgain(login), err}
 	}
 	return got, err
+}
+
+// challengeAWS asks the server what to sign.
+func challengeAWS(ctx context.Context, api *client.Client) (client.AWSChallenge, error) {
+	ch, err := api.AWSChallenge(ctx)
+	var refused *breakglass.Error
+	if errors.As(err, &refused) && refused.Code == breakglass.CodeNotFound {
+		return ch, &usageError{message: api.Server() + " has no login with AWS identities.", now: []string{otherWays}}
+	}
+	return ch, err
 }
 
 // askMFA asks for the code that a profile with mfa_serial needs.
@@ -213,7 +239,7 @@ func (x *awsSession) renew(ctx context.Context) error {
 	case x.lasts(x.have, 0) && !errors.Is(err, context.Canceled):
 		return nil
 	case errors.As(err, &none), errors.As(err, &refused) && !refused.Temporary:
-		return &loginEnded{server: x.s.Server, flags: " --aws", why: fmt.Errorf("it was valid until %s, and can't be renewed: %w",
+		return &loginEnded{server: x.s.Server, flags: awsAgain(x.have), why: fmt.Errorf("it was valid until %s, and can't be renewed: %w",
 			x.a.when(x.have.Expires), err)}
 	}
 	return err

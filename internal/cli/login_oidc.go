@@ -69,7 +69,7 @@ func choose(offers []client.LoginOIDC, name string) (client.LoginOIDC, error) {
 	}
 	switch {
 	case len(offers) == 0:
-		return client.LoginOIDC{}, usage("People don't log in to this server at an identity provider.")
+		return client.LoginOIDC{}, &usageError{message: "People don't log in to this server at an identity provider.", now: []string{otherWays}}
 	case name == "" && len(offers) == 1:
 		return offers[0], nil
 	case name == "":

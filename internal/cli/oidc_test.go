@@ -66,9 +66,14 @@ func newOIDCServer(t *testing.T, options testenv.OIDCOptions) *oidcServer {
 // serve starts a breakglassd of its own.
 func (s *oidcServer) serve(t *testing.T) *devServer {
 	t.Helper()
+	return s.serveWith(t, oidcConfig)
+}
+
+func (s *oidcServer) serveWith(t *testing.T, config string) *devServer {
+	t.Helper()
 	dir := t.TempDir()
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "data"), 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.yaml"), fmt.Appendf(nil, oidcConfig, bobHash, s.provider.Issuer), 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.yaml"), fmt.Appendf(nil, config, bobHash, s.provider.Issuer), 0o600))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "policy.yaml"), []byte("version: \"1\"\nrules:\n  - {name: engineers, profiles: [prod], groups: [engineers]}\n"), 0o600))
 	cmd := exec.Command(testenv.Build(t, "./cmd/breakglassd"), "--config", "config.yaml")
 	cmd.Dir = dir
@@ -243,6 +248,16 @@ func TestLoginOnAnotherMachine(t *testing.T) {
 	require.Equal(t, 0, code, errs)
 	assert.Contains(t, out, `"oidc:`+s.provider.Issuer+`#alice"`)
 	s.logsOut(t, refresh)
+}
+
+func TestAClientThatTheProviderDoesNotKnowIsAMatterForTheOperators(t *testing.T) {
+	s := newOIDCServer(t, testenv.OIDCOptions{})
+	s.devServer = s.serveWith(t, strings.ReplaceAll(oidcConfig, "bgctl", "nobody"))
+	_, errs, code := s.run(t, "login", "--device")
+	require.Equal(t, 1, code, errs)
+	assert.Contains(t, errs, "invalid_client")
+	assert.Regexp(t, `What now +tell whoever runs the server: .*login\.client_id`, errs)
+	assert.Contains(t, errs, "`bgctl login --help`")
 }
 
 // device logs in on the pages of the device flow.

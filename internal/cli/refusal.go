@@ -118,12 +118,17 @@ func (a *app) explainUnauthenticated(ex *explanation) {
 	if err != nil {
 		return
 	}
+	if a.tried != nil {
+		ex.fact("Token from", a.tried.from)
+		ex.do("bgctl login --server %s%s", s.Server, a.tried.again)
+		return
+	}
 	ex.fact("Token from", s.TokenFrom)
 	if s.TokenFrom == "BGCTL_TOKEN" {
 		ex.do("put a valid token into BGCTL_TOKEN, or unset it and use: bgctl login")
 		return
 	}
-	ex.do("bgctl login --server %s", s.Server)
+	ex.do("bgctl login --server %s%s", s.Server, again(s))
 }
 
 func (a *app) explainPolicy(ex *explanation, e *breakglass.Error) {
@@ -161,7 +166,7 @@ func (a *app) explainPolicy(ex *explanation, e *breakglass.Error) {
 		ex.fact("Allowed", "profiles "+strings.Join(al.Profiles, ", "))
 	}
 	ex.do("`bgctl profiles` shows what you may invoke")
-	ex.do("or ask a colleague who may, or whoever keeps the policy")
+	ex.do("ask a colleague who may, or whoever keeps the policy")
 }
 
 func (a *app) explainLimit(ex *explanation, e *breakglass.Error) {
@@ -180,7 +185,7 @@ func (a *app) explainLimit(ex *explanation, e *breakglass.Error) {
 		ex.do("try again in %s, at %s", show.Duration(e.RetryAfter), show.Time(a.retryAt(e), a.local))
 	}
 	if e.Limit != "" {
-		ex.do("or have a colleague invoke, if it can't wait")
+		ex.do("have a colleague invoke, if it can't wait")
 	}
 }
 

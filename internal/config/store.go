@@ -61,6 +61,8 @@ func (v *validator) endpoint(path, endpoint string, allowHTTP bool, why string) 
 		v.add(path, "must be a URL, such as https://host.example.com")
 		return
 	}
+	v.require((u.Path == "" || u.Path == "/") && u.RawQuery == "" && !u.ForceQuery && u.Fragment == "" && u.User == nil, path,
+		"must have no path, query or user: it is the host that is asked instead of AWS's")
 	v.require(u.Scheme == "https" || allowHTTP || Loopback(u.Host+":0") || Loopback(u.Host), path,
 		"has no TLS: %s. Use https, or say allow_http: true in so many words", why)
 }

@@ -135,7 +135,7 @@ func Loopback(addr string) bool {
 }
 
 func (c Config) validateAuth(v *validator) {
-	v.require(len(c.Auth.Tokens) > 0 || c.Auth.AWS != nil, "auth.tokens", "needs at least one token: nobody could call the server")
+	c.validateWaysIn(v)
 	for _, p := range authn.Check(c.Auth.Tokens, c.RoleMembers()) {
 		v.add(p.Path, "%s", p.Message)
 	}
@@ -163,6 +163,17 @@ func (c Config) validateAuth(v *validator) {
 	}
 	v.require(len(c.Auth.SessionKeys) > 0 || c.Store.Driver == "sqlite", "auth.aws",
 		"needs auth.session_keys with the store %q: other replicas have to accept the sessions", c.Store.Driver)
+}
+
+// validateWaysIn wants a way in that no identity provider is needed for.
+func (c Config) validateWaysIn(v *validator) {
+	switch {
+	case len(c.Auth.Tokens) > 0 || c.Auth.AWS != nil:
+	case len(c.Auth.OIDC) > 0:
+		v.add("auth.oidc", "needs another way in beside it, a token in auth.tokens or auth.aws: people need one while the identity provider is the emergency")
+	default:
+		v.add("auth.tokens", "needs at least one token: nobody could call the server")
+	}
 }
 
 // RoleMembers is the configuration of roles by role.

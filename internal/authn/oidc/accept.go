@@ -3,6 +3,7 @@ package oidc
 import (
 	"crypto/sha256"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -41,9 +42,9 @@ func (c Config) accept(cl claims, now time.Time) (authn.Identity, error) {
 	if err := c.checkTimes(cl, now); err != nil {
 		return authn.Identity{}, err
 	}
-	for name, value := range c.RequiredClaims {
-		if !cl.is(name, value) {
-			return authn.Identity{}, refuse(badClaims, "claim %q is not what required_claims says", name)
+	for _, name := range slices.Sorted(maps.Keys(c.RequiredClaims)) {
+		if !cl.is(name, c.RequiredClaims[name]) {
+			return authn.Identity{}, refuse(fmt.Sprintf("The claim %q of the token is not what this server requires.", name), "see required_claims")
 		}
 	}
 	return c.identify(cl)
@@ -126,7 +127,7 @@ const maxGroups = 1000
 func (c Config) identify(cl claims) (authn.Identity, error) {
 	name, err := cl.text(c.UsernameClaim)
 	if err != nil {
-		return authn.Identity{}, refuse(badClaims, "%v", err)
+		return authn.Identity{}, refuse(fmt.Sprintf("The token must have the name of its owner in the claim %q, as a string.", c.UsernameClaim), "%v", err)
 	}
 	// An address that nobody verified is a name that its owner chose. An issuer
 	// that says nothing about it hasn't said that it is verified.
@@ -134,7 +135,7 @@ func (c Config) identify(cl claims) (authn.Identity, error) {
 		return authn.Identity{}, refuse(badClaims, "email_verified is not true")
 	}
 	if name == "" || strings.HasPrefix(c.NamePrefix+name, ":") {
-		return authn.Identity{}, refuse(badClaims, "claim %q is no name", c.UsernameClaim)
+		return authn.Identity{}, refuse(fmt.Sprintf("The name in the claim %q of the token must not be empty and not begin with a colon.", c.UsernameClaim), "with name_prefix %q", c.NamePrefix)
 	}
 	source, err := c.source(cl)
 	if err != nil {
@@ -143,7 +144,7 @@ func (c Config) identify(cl claims) (authn.Identity, error) {
 	id := authn.Identity{Name: c.NamePrefix + name, Via: breakglass.Via{Method: breakglass.MethodOIDC, Source: source}, Assurance: assurance(cl)}
 	id.Assurance.Factor = c.MFA.factor(id.Assurance)
 	if problem := breakglass.CheckPersonName(id.Name); problem != "" {
-		return authn.Identity{}, refuse(badClaims, "claim %q %s", c.UsernameClaim, problem)
+		return authn.Identity{}, refuse(fmt.Sprintf("The name in the claim %q of the token can't be taken: it %s.", c.UsernameClaim, problem), "with name_prefix %q", c.NamePrefix)
 	}
 	if c.GroupsClaim != "" {
 		groups, err := cl.texts(c.GroupsClaim)

@@ -359,6 +359,8 @@ func TestRequiredClaimsAreExact(t *testing.T) {
 	good := map[string]any{"workflow_ref": "example/infra/.github/workflows/restore.yaml@refs/heads/main", "protected": true}
 	_, err := w.Token(t, w.token(t, good))
 	require.NoError(t, err)
+	assert.Contains(t, w.refused(t, w.token(t, map[string]any{"workflow_ref": "secret-branch", "protected": true})), `"workflow_ref"`, "whoever has the token may know which claim it was")
+	assert.NotContains(t, w.refused(t, w.token(t, map[string]any{"workflow_ref": "secret-branch"})), "restore.yaml", "but not what it should be")
 	for name, bad := range map[string]map[string]any{
 		"none": {}, "only one": {"protected": true},
 		"other branch":  {"workflow_ref": "example/infra/.github/workflows/restore.yaml@refs/heads/main2", "protected": true},
@@ -369,6 +371,27 @@ func TestRequiredClaimsAreExact(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { w.refused(t, w.token(t, bad)) })
 	}
+}
+
+// The signature and the audience were checked: whoever holds the token may
+// know why their name isn't taken, as docs/security.md says.
+func TestARefusedNameSaysWhatIsWrongWithIt(t *testing.T) {
+	w := newWorld(t)
+	for name, want := range map[string]string{
+		"\u0430lice@example.com": "must not mix letters of several scripts",
+		"al\u202eice":            "must not contain control or invisible characters",
+		"a  b":                   "must not contain two spaces in a row",
+		"":                       "must not be empty",
+		":system":                "begin with a colon",
+	} {
+		message := w.refused(t, w.token(t, map[string]any{"email": name}))
+		assert.Contains(t, message, want)
+		assert.Contains(t, message, `"email"`)
+	}
+	assert.Contains(t, w.refused(t, w.token(t, map[string]any{"email": nil})), `in the claim "email"`)
+	// Another's token explains nothing.
+	assert.NotContains(t, w.refused(t, w.token(t, map[string]any{"email": "a  b", "aud": "other"})), "spaces")
+	assert.NotContains(t, w.refused(t, sign(t, otherRSAKey(), rs256, w.claimsWith(map[string]any{"email": "a  b"}))), "spaces")
 }
 
 func TestAnAddressThatIsNotVerifiedIsNoName(t *testing.T) {

@@ -142,7 +142,11 @@ func (k *keySet) begin() {
 func (k *keySet) note(keys []jose.JSONWebKey, err error) {
 	if err != nil {
 		if !k.failing {
-			k.log.Warn("the keys of an issuer can't be fetched", "error", cut(err.Error()), "fetched", k.fetched)
+			log := k.log
+			if !k.fetched.IsZero() {
+				log = log.With("fetched", k.fetched)
+			}
+			log.Warn("the keys of an issuer can't be fetched", "error", cut(err.Error()))
 		}
 		k.failing = true
 		return

@@ -171,5 +171,5 @@ func Warnings(list []Config) []string {
 			w = append(w, fmt.Sprintf("auth.oidc %s: clock_skew is %s: expired tokens work for that long", c.Title(), c.skew()))
 		}
 	}
-	return w
+	return append(w, claimWarnings(list)...)
 }
