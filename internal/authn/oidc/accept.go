@@ -132,7 +132,7 @@ func (c Config) identify(cl claims) (authn.Identity, error) {
 	// An address that nobody verified is a name that its owner chose. An issuer
 	// that says nothing about it hasn't said that it is verified.
 	if c.UsernameClaim == emailClaim && c.EmailVerified != NotRequired && !cl.is("email_verified", "true") {
-		return authn.Identity{}, refuse(badClaims, "email_verified is not true")
+		return authn.Identity{}, refuse("The e-mail address in the token is not verified.", "email_verified is not true")
 	}
 	if name == "" || strings.HasPrefix(c.NamePrefix+name, ":") {
 		return authn.Identity{}, refuse(fmt.Sprintf("The name in the claim %q of the token must not be empty and not begin with a colon.", c.UsernameClaim), "with name_prefix %q", c.NamePrefix)
