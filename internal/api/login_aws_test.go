@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -31,7 +32,8 @@ type aws struct {
 	panics bool
 	asked  atomic.Int32
 	// held is what STS waits for before it answers the key of a flood.
-	held chan struct{}
+	held    chan struct{}
+	release func()
 }
 
 const floodKey = "AKIAFLOODFLOODFLOO00"
@@ -39,6 +41,7 @@ const floodKey = "AKIAFLOODFLOODFLOO00"
 func newAWS(t testing.TB, denied ...string) *aws {
 	t.Helper()
 	a := &aws{held: make(chan struct{})}
+	a.release = sync.OnceFunc(func() { close(a.held) })
 	a.says("arn:aws:iam::123456789012:user/alice")
 	sts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		a.asked.Add(1)
@@ -55,7 +58,7 @@ func newAWS(t testing.TB, denied ...string) *aws {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = fmt.Fprintf(w, `{"GetCallerIdentityResponse":{"GetCallerIdentityResult":{"Account":"123456789012","Arn":%q,"UserId":"x"}}}`, arn)
 	}))
-	t.Cleanup(sts.Close)
+	t.Cleanup(func() { a.release(); sts.Close() })
 	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "login.db"), sqlite.Options{})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = store.Close() })

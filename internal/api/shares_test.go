@@ -65,7 +65,7 @@ func TestAFloodOfLoginsFromOneAddressKeepsNobodyElseOut(t *testing.T) {
 	require.Eventually(t, func() bool { return turnedAway() == awsiam.MaxAsking+6 && a.asked.Load() == 4 }, 10*time.Second, 5*time.Millisecond,
 		"one address has 4 questions under way")
 	assert.Equal(t, http.StatusOK, s.loginFrom(t, "127.0.0.2", proof(a.Challenge().Nonce)))
-	close(a.held)
+	a.release()
 	all.Wait()
 	assert.Equal(t, map[int]int{http.StatusTooManyRequests: awsiam.MaxAsking + 6, http.StatusUnauthorized: 4}, statuses)
 	assert.Equal(t, http.StatusOK, s.login(t, proof(a.Challenge().Nonce)).status, "the share is free again")
@@ -74,7 +74,7 @@ func TestAFloodOfLoginsFromOneAddressKeepsNobodyElseOut(t *testing.T) {
 func TestFailedLoginsUseUpWhatTheirAddressMayAskOfSTS(t *testing.T) {
 	a := newAWS(t)
 	s := start(t, options{awsLogin: a})
-	close(a.held)
+	a.release()
 	for range 100 {
 		require.Equal(t, http.StatusUnauthorized, s.login(t, flood(a.Challenge().Nonce)).status)
 	}
@@ -96,7 +96,7 @@ func TestFailedLoginsUseUpWhatTheirAddressMayAskOfSTS(t *testing.T) {
 func TestOneNonceCostsSTSOneQuestion(t *testing.T) {
 	a := newAWS(t)
 	s := start(t, options{awsLogin: a})
-	close(a.held)
+	a.release()
 	body := flood(a.Challenge().Nonce)
 	for range 3 {
 		require.Equal(t, http.StatusUnauthorized, s.login(t, body).status)
