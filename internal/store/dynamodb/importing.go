@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ddb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -41,9 +42,22 @@ func (s *restore) begin(ctx context.Context) error {
 	err = s.putHead(ctx, item{attrImport: text(s.run)}, condition, values)
 	if err == nil && earlier != "" {
 		s.opts.Log.Warn("removing what an import that didn't finish has left", "table", s.opts.Table)
-		err = s.clear(ctx)
+		if err = s.outlast(ctx); err == nil {
+			err = s.clear(ctx)
+		}
 	}
 	return err
+}
+
+// outlast waits until whatever the import before this one was about to write,
+// when it still held the table, is written.
+func (s *restore) outlast(ctx context.Context) error {
+	select {
+	case <-time.After(s.bounds.quiet):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 var errNotEmpty = errors.New("the table already holds events or audit entries; an import needs an empty one")
@@ -85,6 +99,14 @@ func (s *restore) finish(ctx context.Context) error {
 		return s.client.DeleteItem(ctx, &ddb.DeleteItemInput{TableName: &s.opts.Table, Key: keyHead.item(),
 			ConditionExpression: &condition, ExpressionAttributeValues: values})
 	})
+	var failed *types.ConditionalCheckFailedException
+	if !errors.As(err, &failed) {
+		return err
+	}
+	it, err := s.get(ctx, keyHead)
+	if err == nil && it != nil { // else the mark is gone: the first answer was lost
+		err = errTakenOver
+	}
 	return err
 }
 
