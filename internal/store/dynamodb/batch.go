@@ -15,7 +15,7 @@ import (
 // has at hand may be for the same item; flush in between puts them in order.
 type batcher struct {
 	s        *Store
-	patience time.Duration // without any item getting through
+	patience time.Duration                   // without any item getting through
 	permit   func(ctx context.Context) error // asked before each call, when there is one
 	limit    time.Duration                   // of permit and call together; zero: none
 	waiting  []types.WriteRequest

@@ -1,6 +1,7 @@
 package dynamodb
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -37,4 +38,19 @@ func newFaults(t testing.TB, endpoint string) *faults {
 	}))
 	t.Cleanup(f.Close)
 	return f
+}
+
+// refuse answers as DynamoDB does.
+func refuse(w http.ResponseWriter, code, message string, reasons ...string) {
+	body := map[string]any{"__type": "com.amazonaws.dynamodb.v20120810#" + code, "message": message}
+	if len(reasons) > 0 {
+		var list []map[string]string
+		for _, r := range reasons {
+			list = append(list, map[string]string{"Code": r})
+		}
+		body["CancellationReasons"] = list
+	}
+	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+	w.WriteHeader(http.StatusBadRequest)
+	_ = json.NewEncoder(w).Encode(body)
 }

@@ -38,7 +38,7 @@ func restoreWithin(ctx context.Context, cfg aws.Config, opts Options, in io.Read
 	if err != nil {
 		return transfer.Header{}, err
 	}
-	s := &restore{Store: offline(cfg, opts), ctx: ctx, run: newToken(), bounds: b}
+	s := &restore{Store: offline(cfg, opts), ctx: ctx, run: newToken(), bounds: b, sinks: map[string]bool{}}
 	s.batch = newBatcher(s.Store)
 	s.batch.permit, s.batch.limit = s.alone, b.send
 	s.forget()
@@ -69,6 +69,7 @@ type restore struct {
 	ctx    context.Context
 	run    string // token of this run
 	batch  *batcher
+	sinks  map[string]bool // that are registered
 	head   head
 	guards *view // guards that are not written yet
 	bounds bounds
@@ -97,6 +98,12 @@ func (s *restore) entry(e transfer.Entry) error {
 	}
 	for _, d := range e.Deliveries {
 		v := breakglass.Delivery{Entry: e.Log, Sink: d.Sink, Attempts: d.Attempts, NextAttempt: d.NextAttempt, Dead: d.Dead, LastError: d.LastError}
+		if !s.sinks[d.Sink] {
+			s.sinks[d.Sink] = true
+			if err := s.batch.put(s.ctx, sinkItem(d.Sink)); err != nil {
+				return err
+			}
+		}
 		if err := s.batch.put(s.ctx, deliveryItem(v)); err != nil {
 			return err
 		}

@@ -65,6 +65,7 @@ type Store struct {
 
 	seen    atomic.Int64                  // seq of the newest entry that this server knows of
 	changed atomic.Pointer[chan struct{}] // closed and replaced when seen moves
+	sinks   sync.Map                      // names that are registered
 
 	mu       sync.RWMutex // guards closed, and requests against a send after its close
 	closed   bool
