@@ -2,18 +2,21 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"breakglass/internal/api"
+	"breakglass/internal/breakglass"
 	"breakglass/internal/reload"
+	"breakglass/internal/store/dynamodb"
 )
 
 // ready reports what the server needs in order to grant anything. Anybody may
 // ask, so paths and causes stay in the log.
 func (a *App) ready(ctx context.Context) []api.Check {
 	checks := []api.Check{
-		check("store", a.store.Ping(ctx), "reachable and writable", "can't be written to; see the server's log"),
-		check("clock", a.service.CheckClock(ctx), "agrees with the audit trail", "lies behind the audit trail; see the server's log"),
+		storeCheck(ctx, a.store),
+		clockCheck(a.service.CheckClock(ctx)),
 		rulesCheck("policy", a.rules.policy.Status()),
 		trailCheck(a.unexplained),
 	}
@@ -31,11 +34,39 @@ func (a *App) ready(ctx context.Context) []api.Check {
 	return append(checks, rulesCheck("rate_limits", a.rules.limits.Status()))
 }
 
-func check(name string, err error, good, bad string) api.Check {
-	if err != nil {
-		return api.Check{Name: name, Detail: bad}
+// concerned is a store that can have something to say although it works.
+type concerned interface{ Concern() string }
+
+// storeCheck also reads the head of the trail: a table that an import fills can
+// be written to, and takes no transaction.
+func storeCheck(ctx context.Context, s Store) api.Check {
+	c := api.Check{Name: "store", Detail: "can't be written to; see the server's log"}
+	err := s.Ping(ctx)
+	if _, headErr := s.Head(ctx); errors.Is(headErr, dynamodb.ErrImporting) {
+		c.Detail = "is being filled by an import that isn't finished: run breakglassd import again to finish it"
+		return c
+	} else if err = errors.Join(err, headErr); err != nil {
+		return c
 	}
-	return api.Check{Name: name, OK: true, Detail: good}
+	c.OK, c.Detail = true, "reachable and writable"
+	if w, ok := s.(concerned); ok && w.Concern() != "" {
+		c.Detail += ", BUT " + w.Concern()
+	}
+	return c
+}
+
+// clockCheck tells a clock that is wrong from a trail that can't be read.
+func clockCheck(err error) api.Check {
+	c := api.Check{Name: "clock"}
+	switch {
+	case err == nil:
+		c.OK, c.Detail = true, "agrees with the audit trail"
+	case errors.Is(err, breakglass.ErrClockBehind):
+		c.Detail = "lies behind the audit trail; see the server's log"
+	default:
+		c.Detail = "can't be compared: the store does not answer"
+	}
+	return c
 }
 
 // trailCheck is green either way: whoever changed the database must not be able

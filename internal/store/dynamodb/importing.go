@@ -9,6 +9,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ddb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"breakglass/internal/breakglass"
 )
 
 // attrImport marks the head of a table that an import fills, with a token of
@@ -16,8 +18,22 @@ import (
 // even one that was started before can't write in between.
 const attrImport = "import_run"
 
-var errImporting = errors.New("the table holds an import that isn't finished: run breakglassd import again to finish it, " +
-	"or delete the table and create it anew")
+// ErrImporting is what a table answers until an import into it is finished. The
+// message is for callers of a server that already runs on the table.
+var ErrImporting error = &breakglass.Error{
+	Code: breakglass.CodeUnavailable, Temporary: true, RetryAfter: time.Minute,
+	Message: "The service's store is being filled by an import. Nothing was changed; try again once an operator has finished it.",
+	Cause: errors.New("the table holds an import that isn't finished: run breakglassd import again to finish it, " +
+		"or delete the table and create it anew"),
+}
+
+// errImporting says the same to operators.
+var errImporting error = importing{ErrImporting}
+
+type importing struct{ error }
+
+func (i importing) Error() string { return errors.Unwrap(i.error).Error() }
+func (i importing) Unwrap() error { return i.error }
 
 // errTakenOver ends an import that isn't alone.
 var errTakenOver = errors.New("another import has taken the table over, or the table was changed: this one has stopped")
@@ -41,7 +57,7 @@ func (s *restore) begin(ctx context.Context) error {
 	}
 	err = s.putHead(ctx, item{attrImport: text(s.run)}, condition, values)
 	if err == nil && earlier != "" {
-		s.opts.Log.Warn("removing what an import that didn't finish has left", "table", s.opts.Table)
+		s.opts.Log.Warn("removing what an import that didn't finish has left, once it can't be writing any more", "table", s.opts.Table, "wait", s.bounds.quiet.String())
 		if err = s.outlast(ctx); err == nil {
 			err = s.clear(ctx)
 		}

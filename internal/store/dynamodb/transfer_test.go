@@ -136,6 +136,11 @@ func TestNoServerUsesATableThatIsHalfImported(t *testing.T) {
 	refusal := breakglass.LogEntry{Timestamp: time.Unix(0, 0), Event: breakglass.EntryDenied, Actor: "a"}
 	err = early.Update(t.Context(), breakglass.Keys{}, func(tx breakglass.Tx) error { return tx.Append(refusal, nil, nil) })
 	require.ErrorIs(t, err, errImporting)
+	told := breakglass.AsError(err)
+	require.Contains(t, told.Message, "is being filled by an import", "callers are told")
+	require.ErrorContains(t, told.Cause, "run breakglassd import again", "and so is the log")
+	_, err = early.Head(t.Context())
+	require.ErrorIs(t, err, ErrImporting)
 
 	require.NoError(t, finish())
 	requireExport(t, o, export)
