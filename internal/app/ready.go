@@ -15,7 +15,7 @@ import (
 // ask, so paths and causes stay in the log.
 func (a *App) ready(ctx context.Context) []api.Check {
 	checks := []api.Check{
-		storeCheck(ctx, a.store),
+		withConcern(storeCheck(storeFault(ctx, a.store)), a.store),
 		clockCheck(a.service.CheckClock(ctx)),
 		rulesCheck("policy", a.rules.policy.Status()),
 		trailCheck(a.unexplained),
@@ -34,22 +34,28 @@ func (a *App) ready(ctx context.Context) []api.Check {
 	return append(checks, rulesCheck("rate_limits", a.rules.limits.Status()))
 }
 
-// concerned is a store that can have something to say although it works.
-type concerned interface{ Concern() string }
-
-// storeCheck also reads the head of the trail: a table that an import fills can
+// storeFault also reads the head of the trail: a table that an import fills can
 // be written to, and takes no transaction.
-func storeCheck(ctx context.Context, s Store) api.Check {
+func storeFault(ctx context.Context, s Store) error {
+	_, err := s.Head(ctx)
+	return errors.Join(s.Ping(ctx), err)
+}
+
+// storeCheck names the troubles that no waiting mends.
+func storeCheck(err error) api.Check {
 	c := api.Check{Name: "store", Detail: "can't be written to; see the server's log"}
-	err := s.Ping(ctx)
-	if _, headErr := s.Head(ctx); errors.Is(headErr, dynamodb.ErrImporting) {
+	switch {
+	case errors.Is(err, dynamodb.ErrImporting):
 		c.Detail = "is being filled by an import that isn't finished: run breakglassd import again to finish it"
-		return c
-	} else if err = errors.Join(err, headErr); err != nil {
-		return c
+	case err == nil:
+		c.OK, c.Detail = true, "reachable and writable"
 	}
-	c.OK, c.Detail = true, "reachable and writable"
-	if w, ok := s.(concerned); ok && w.Concern() != "" {
+	return c
+}
+
+// withConcern adds what a store has to say although it works.
+func withConcern(c api.Check, s Store) api.Check {
+	if w, ok := s.(interface{ Concern() string }); ok && c.OK && w.Concern() != "" {
 		c.Detail += ", BUT " + w.Concern()
 	}
 	return c
