@@ -22,7 +22,11 @@ func newDrop(path *string) *cobra.Command {
 		Long: `Removes the waiting and the dead deliveries of a sink that the configuration no
 longer has: nobody will ever send them. The audit trail keeps the entries that
 they announced. A server on SQLite must not be running. What was dropped is
-logged to standard error.`,
+logged to standard error.
+
+The configuration must be the one that the servers run with: with an old or
+another one, a sink that they still notify looks like one that is gone, and its
+notifications are lost. "deliveries list" shows what waits.`,
 		Example: "  breakglassd deliveries drop --config /etc/breakglass/config.yaml --sink old-siem",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -24,7 +24,8 @@ func newInit() *cobra.Command {
 		Long: `Creates the table that store.dynamodb names, with its indexes, on-demand
 capacity, point-in-time recovery and deletion protection. On a table that exists
 it checks keys and indexes, which it never changes, and switches on whatever is
-missing of the two protections. Running it again is harmless.`,
+missing of the two protections. Where the endpoint knows of no backups, as an
+emulator, it says so. Running it again is harmless.`,
 		Example: "  breakglassd init dynamodb --config /etc/breakglass/config.yaml",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

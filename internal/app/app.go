@@ -136,7 +136,7 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	if err := a.newFollower(); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	a.metrics.registry.MustRegister(&storeGauges{store: a.store, mirror: a.mirror, sinks: sinks.Names(), now: opts.Now, log: opts.Log})
+	a.metrics.registry.MustRegister(&storeGauges{store: a.store, kept: gaugesKept(cfg.Store), mirror: a.mirror, sinks: sinks.Names(), now: opts.Now, log: opts.Log})
 	a.handler, err = api.New(api.Config{
 		Service: a.service, Authenticator: auth, Ready: a.ready, Reload: a.reload, Metrics: a.metrics.registry,
 		LoginOIDC: loginOIDC(cfg), AWSLogin: awsLogin(aws), AdminListener: cfg.AdminListen != "", Spec: spec.OpenAPI(), Log: opts.Log,

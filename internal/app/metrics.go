@@ -113,13 +113,11 @@ func (m *metrics) tlsReloaded(ok bool) {
 	m.tlsCurrent.Set(current)
 }
 
-// gaugesKept is how long the answers of the store are good for. Anybody who can
-// reach /metrics can ask for them, and counting takes time from those who work.
-const gaugesKept = 5 * time.Second
-
 // storeGauges asks the store at a scrape: what is counted there is never kept
-// twice, but for a moment.
+// twice, but for a while. Anybody who can reach /metrics can ask, and counting
+// takes time from those who work.
 type storeGauges struct {
+	kept   time.Duration // how long answers are good for
 	store  storeForMetrics
 	mirror *watchedMirror // nil: there is none
 	sinks  []string       // that are configured
@@ -144,7 +142,7 @@ var (
 	descActive = prometheus.NewDesc("breakglass_active_events", "Events that are active now (counted up to 10000).", nil, nil)
 	descHead   = prometheus.NewDesc("breakglass_audit_head", "Sequence number of the newest audit entry.", nil, nil)
 	descMirror = prometheus.NewDesc("breakglass_audit_mirror_ok", "1 while the audit mirror follows the trail, 0 when it is not written. Absent without one.", nil, nil)
-	descQueue  = prometheus.NewDesc("breakglass_deliveries", "Notifications by state: waiting, or dead (given up).", []string{"sink", "state"}, nil)
+	descQueue  = prometheus.NewDesc("breakglass_deliveries", "Notifications by state: waiting, or dead (given up). On DynamoDB counted up to 10000, at most once a minute.", []string{"sink", "state"}, nil)
 	descOldest = prometheus.NewDesc("breakglass_delivery_oldest_seconds", "Age of the oldest waiting notification of a configured sink.", []string{"sink"}, nil)
 )
 
@@ -159,7 +157,7 @@ func (g *storeGauges) Describe(ch chan<- *prometheus.Desc) {
 func (g *storeGauges) Collect(ch chan<- prometheus.Metric) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if since := time.Since(g.asked); g.asked.IsZero() || since >= gaugesKept {
+	if since := time.Since(g.asked); g.asked.IsZero() || since >= g.kept {
 		g.last = g.ask()
 		g.asked = time.Now()
 	}

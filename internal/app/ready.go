@@ -2,18 +2,21 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"breakglass/internal/api"
+	"breakglass/internal/breakglass"
 	"breakglass/internal/reload"
+	"breakglass/internal/store/dynamodb"
 )
 
 // ready reports what the server needs in order to grant anything. Anybody may
 // ask, so paths and causes stay in the log.
 func (a *App) ready(ctx context.Context) []api.Check {
 	checks := []api.Check{
-		check("store", a.store.Ping(ctx), "reachable and writable", "can't be written to; see the server's log"),
-		check("clock", a.service.CheckClock(ctx), "agrees with the audit trail", "lies behind the audit trail; see the server's log"),
+		withConcern(storeCheck(storeFault(ctx, a.store)), a.store),
+		clockCheck(a.service.CheckClock(ctx)),
 		rulesCheck("policy", a.rules.policy.Status()),
 		trailCheck(a.unexplained),
 	}
@@ -34,11 +37,45 @@ func (a *App) ready(ctx context.Context) []api.Check {
 	return append(checks, rulesCheck("rate_limits", a.rules.limits.Status()))
 }
 
-func check(name string, err error, good, bad string) api.Check {
-	if err != nil {
-		return api.Check{Name: name, Detail: bad}
+// storeFault also reads the head of the trail: a table that an import fills can
+// be written to, and takes no transaction.
+func storeFault(ctx context.Context, s Store) error {
+	_, err := s.Head(ctx)
+	return errors.Join(s.Ping(ctx), err)
+}
+
+// storeCheck names the troubles that no waiting mends.
+func storeCheck(err error) api.Check {
+	c := api.Check{Name: "store", Detail: "can't be written to; see the server's log"}
+	switch {
+	case errors.Is(err, dynamodb.ErrImporting):
+		c.Detail = "is being filled by an import that isn't finished: run breakglassd import again to finish it"
+	case err == nil:
+		c.OK, c.Detail = true, "reachable and writable"
 	}
-	return api.Check{Name: name, OK: true, Detail: good}
+	return c
+}
+
+// withConcern adds what a store has to say although it works.
+func withConcern(c api.Check, s Store) api.Check {
+	if w, ok := s.(interface{ Concern() string }); ok && c.OK && w.Concern() != "" {
+		c.Detail += ", BUT " + w.Concern()
+	}
+	return c
+}
+
+// clockCheck tells a clock that is wrong from a trail that can't be read.
+func clockCheck(err error) api.Check {
+	c := api.Check{Name: "clock"}
+	switch {
+	case err == nil:
+		c.OK, c.Detail = true, "agrees with the audit trail"
+	case errors.Is(err, breakglass.ErrClockBehind):
+		c.Detail = "lies behind the audit trail; see the server's log"
+	default:
+		c.Detail = "can't be compared: the store does not answer"
+	}
+	return c
 }
 
 // trailCheck is green either way: whoever changed the database must not be able

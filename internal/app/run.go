@@ -75,7 +75,7 @@ func (a *App) Start() (err error) {
 		a.serve(admin, a.handler.Admin())
 		a.opts.Log.Info("admin listening", "addr", admin.Addr().String())
 	}
-	a.opts.Log.Info("listening", "addr", a.addr.String(), "tls", a.cfg.TLS.Enabled())
+	a.opts.Log.Info("listening", append([]any{"addr", a.addr.String(), "tls", a.cfg.TLS.Enabled()}, describeStore(a.cfg.Store)...)...)
 	return nil
 }
 

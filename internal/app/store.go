@@ -101,6 +101,23 @@ func awsConfig(ctx context.Context, region string, log *slog.Logger) (aws.Config
 	return cfg, nil
 }
 
+// describeStore says in the log where everything is kept.
+func describeStore(c config.Store) []any {
+	if c.Driver == config.DriverDynamoDB {
+		return []any{"store", c.Driver, "table", c.DynamoDB.Table, "region", c.DynamoDB.Region}
+	}
+	return []any{"store", c.Driver, "path", c.SQLite.Path}
+}
+
+// gaugesKept is how long the store's answers are good for at scrapes. On
+// DynamoDB they cost money, and take from what the table can do.
+func gaugesKept(c config.Store) time.Duration {
+	if c.Driver == config.DriverDynamoDB {
+		return time.Minute
+	}
+	return 5 * time.Second
+}
+
 // sweepEvery is how often the sweeper looks at the store although it knows of
 // no expiry: what another server has invoked before it died is recorded within
 // a second, too. A store that only this process writes needs no such look.

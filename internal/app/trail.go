@@ -2,8 +2,8 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"breakglass/internal/breakglass"
@@ -15,91 +15,74 @@ const recentEvents = 100
 const (
 	// maxTrailEntries bounds how much of the trail is read for that, per type.
 	maxTrailEntries = 20_000
+	// maxActiveCompared bounds how many active events are held against it beside
+	// the newest.
+	maxActiveCompared = 1000
 	// trailTimeout bounds how long a start waits for it.
 	trailTimeout = 5 * time.Second
-	// trailAgain is how long after a first look a second one follows.
-	trailAgain = 500 * time.Millisecond
+	// looksAtMost bounds how often an event is read that changes meanwhile.
+	looksAtMost = 5
+	// clocksDiffer is by how much the clocks of servers may.
+	clocksDiffer = time.Minute
 )
 
 // trailFault is an event that the audit trail doesn't explain.
 type trailFault struct{ eventID, problem string }
 
-// compareTrail holds the newest events against the audit trail. The chain of
-// hashes shows that no entry was changed; this shows that no event was: whoever
-// can write to the database could make, prolong or revive one without an entry.
+// compareTrail holds the newest events and those that are active against the
+// audit trail. The chain of hashes shows that no entry was changed; this shows
+// that no event was: whoever can write to the database could make, prolong or
+// revive one without an entry.
+//
+// Listings may lag behind the trail, and other servers may be at work, so
+// whatever looks wrong is read again before it is reported. What was found
+// before an error is returned with it.
 func compareTrail(ctx context.Context, store breakglass.Store, journal breakglass.Journal, now time.Time) ([]trailFault, error) {
-	events, err := store.Events(ctx, breakglass.EventQuery{Limit: recentEvents, Now: now})
-	if err != nil || len(events) == 0 {
+	events, unlisted := suspects(ctx, store, now)
+	if len(events) == 0 {
+		return nil, unlisted
+	}
+	t := trailReader{store: store, journal: journal}
+	if err := t.read(ctx, events, now); err != nil {
 		return nil, err
-	}
-	since := events[0].CreatedAt
-	for _, ev := range events {
-		for _, t := range []time.Time{ev.CreatedAt, ev.UpdatedAt} {
-			if t.Before(since) {
-				since = t
-			}
-		}
-	}
-	entries := map[breakglass.EntryType]map[string]breakglass.LogEntry{}
-	for _, typ := range []breakglass.EntryType{breakglass.EntryInvoked, breakglass.EntryClosed, breakglass.EntryExpired} {
-		if entries[typ], err = entriesSince(ctx, journal, typ, since); err != nil {
-			return nil, err
-		}
 	}
 	var faults []trailFault
 	for _, ev := range events {
-		if problem := unexplained(ev, entries); problem != "" {
+		problem, err := t.problem(ctx, ev)
+		if err == nil && problem != "" {
+			problem, err = t.confirm(ctx, ev.ID)
+		}
+		if err != nil {
+			return faults, err
+		}
+		if problem != "" {
 			faults = append(faults, trailFault{ev.ID, problem})
 		}
 	}
-	return faults, nil
+	return faults, unlisted
 }
 
-// confirmTrail compares again until what it finds is the same twice. Other
-// servers may be at work on the same store, and its listings may lag behind.
-func confirmTrail(ctx context.Context, store breakglass.Store, journal breakglass.Journal, now func() time.Time) ([]trailFault, error) {
-	last, err := compareTrail(ctx, store, journal, now())
-	for err == nil && len(last) > 0 {
-		select {
-		case <-time.After(trailAgain):
-		case <-ctx.Done():
-			return last, nil
+// suspects are the events to look at, each once: the newest, and beside them
+// all that give access or may be taken for active, however old they claim to be.
+func suspects(ctx context.Context, store breakglass.Store, now time.Time) (events []breakglass.Event, err error) {
+	seen := map[string]bool{}
+	add := func(list []breakglass.Event, failed error) {
+		err = errors.Join(err, failed)
+		for _, ev := range list {
+			if !seen[ev.ID] {
+				seen[ev.ID] = true
+				events = append(events, ev)
+			}
 		}
-		var again []trailFault
-		if again, err = compareTrail(ctx, store, journal, now()); slices.Equal(last, again) {
-			return again, err
-		}
-		last = again
 	}
-	return last, err
-}
-
-// entriesSince returns the entries of a type by event.
-func entriesSince(ctx context.Context, journal breakglass.Journal, typ breakglass.EntryType, since time.Time) (map[string]breakglass.LogEntry, error) {
-	head, err := journal.Head(ctx)
-	if err != nil {
-		return nil, err
-	}
-	found := map[string]breakglass.LogEntry{}
-	q := breakglass.EntryQuery{Event: typ, Since: since, Limit: 1000}
-	for q.After < head { // a page may end before the trail does, however little it holds
-		entries, through, err := journal.Entries(ctx, q)
-		if err != nil {
-			return nil, err
-		}
-		for _, e := range entries {
-			found[e.EventID] = e
-		}
-		if len(found) > maxTrailEntries {
-			return nil, fmt.Errorf("more than %d entries of type %s since %s", maxTrailEntries, typ, since.Format(time.RFC3339))
-		}
-		q.After = through
-	}
-	return found, nil
+	add(store.Events(ctx, breakglass.EventQuery{Limit: recentEvents, Now: now}))
+	add(store.Events(ctx, breakglass.EventQuery{Status: breakglass.StatusActive, Limit: maxActiveCompared, Now: now}))
+	add(store.ActiveByExpiry(ctx, maxActiveCompared))
+	return events, err
 }
 
 // unexplained says what is in the event and not in the trail, or "".
-func unexplained(ev breakglass.Event, entries map[breakglass.EntryType]map[string]breakglass.LogEntry) string {
+func unexplained(ev breakglass.Event, entries trailEntries) string {
 	invoked, ok := entries[breakglass.EntryInvoked][ev.ID]
 	_, closed := entries[breakglass.EntryClosed][ev.ID]
 	_, expired := entries[breakglass.EntryExpired][ev.ID]
@@ -128,15 +111,15 @@ const maxFaultsLogged = 10
 func (a *App) checkTrail(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, trailTimeout)
 	defer cancel()
-	faults, err := confirmTrail(ctx, a.store, a.store, a.opts.Now)
-	if err != nil {
-		return fmt.Errorf("compare the newest events with the audit trail: %w", err)
-	}
+	faults, err := compareTrail(ctx, a.store, a.store, a.opts.Now())
 	a.unexplained = len(faults)
 	a.metrics.unexplained.Set(float64(len(faults)))
 	for _, f := range faults[:min(len(faults), maxFaultsLogged)] {
 		a.opts.Log.Error("an event is not what the audit trail says: the database was changed by something else than this server",
 			"event_id", f.eventID, "problem", f.problem, "events", len(faults))
+	}
+	if err != nil {
+		return fmt.Errorf("compare the newest events with the audit trail: %w", err)
 	}
 	return nil
 }

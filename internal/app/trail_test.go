@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"database/sql"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -68,6 +69,7 @@ func TestEventsThatTheTrailDoesNotExplainAreSeenAtStart(t *testing.T) {
 		"another's":          {`UPDATE events SET invoker = 'mallory' WHERE status = 'active'`, "has another invoker"},
 		"one that lives on":  {`UPDATE events SET status = 'active' WHERE status = 'closed'`, "is active although"},
 		"one closed quietly": {`UPDATE events SET status = 'closed' WHERE status = 'active'`, "is closed without"},
+		"one that is old":    {`UPDATE events SET id = 'ffffffffffffffff', created_at = 0 WHERE status = 'active'`, "has no entry breakglass.invoked"},
 		"one expired early":  {`UPDATE events SET status = 'expired' WHERE status = 'active'`, "is expired without"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -147,4 +149,104 @@ func TestAMirrorThatLacksEntriesSaysSo(t *testing.T) {
 	ok, detail = m.status(7)
 	assert.False(t, ok)
 	assert.Contains(t, detail, "lacks 2 entries")
+}
+
+// behind lists what the store no longer has, as an index does that lags.
+type behind struct {
+	Store
+	listed []breakglass.Event
+	reads  int
+	onRead func(n int)
+}
+
+func (b *behind) Events(context.Context, breakglass.EventQuery) ([]breakglass.Event, error) {
+	return b.listed, nil
+}
+
+func (b *behind) Event(ctx context.Context, id string) (breakglass.Event, error) {
+	b.reads++
+	ev, err := b.Store.Event(ctx, id)
+	if b.onRead != nil {
+		b.onRead(b.reads)
+	}
+	return ev, err
+}
+
+func TestAListingThatLagsIsNoFaultOfTheTrail(t *testing.T) {
+	c := lived(t)
+	store, err := OpenStore(t.Context(), c.Store, nil, nil)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, store.Close()) }()
+	now := time.Now()
+	events, err := store.Events(t.Context(), breakglass.EventQuery{Limit: 10, Now: now})
+	require.NoError(t, err)
+	require.Len(t, events, 3)
+	b := &behind{Store: store}
+	for _, ev := range events { // as they all once were
+		ev.Status, ev.ClosedAt = breakglass.StatusActive, time.Time{}
+		b.listed = append(b.listed, ev)
+	}
+	gone := events[0]
+	gone.ID = "eeeeeeeeeeeeeeee"
+	b.listed = append(b.listed, gone)
+	faults, err := compareTrail(t.Context(), b, store, now)
+	require.NoError(t, err)
+	require.Empty(t, faults)
+}
+
+func TestAnEventThatEndsWhileItIsComparedIsNoFault(t *testing.T) {
+	c := lived(t)
+	a, err := New(t.Context(), c, Options{})
+	require.NoError(t, err)
+	defer func() { require.NoError(t, a.close()) }()
+	active, err := a.store.ActiveByExpiry(t.Context(), 1)
+	require.NoError(t, err)
+	listed := active[0]
+	listed.Status = breakglass.StatusClosed // which is wrong, so it is read again
+	b := &behind{Store: a.store, listed: []breakglass.Event{listed}, onRead: func(n int) {
+		if n == 1 {
+			_, err := a.service.Close(t.Context(), breakglass.Principal{Name: "alice"}, listed.ID, "over", "")
+			require.NoError(t, err)
+		}
+	}}
+	faults, err := compareTrail(t.Context(), b, a.store, time.Now())
+	require.NoError(t, err)
+	require.Empty(t, faults)
+	require.Equal(t, 2, b.reads, "before it ended and after")
+}
+
+// TestAForgedActiveEventIsFoundAmongManyNewer however old it says it is.
+func TestAForgedActiveEventIsFoundAmongManyNewer(t *testing.T) {
+	for name, age := range map[string]time.Duration{"an hour": time.Hour, "days, over": 50 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			c := lived(t)
+			store, err := OpenStore(t.Context(), c.Store, nil, nil)
+			require.NoError(t, err)
+			defer func() { require.NoError(t, store.Close()) }()
+			now := time.Now().UTC().Truncate(time.Microsecond)
+			put := func(ev breakglass.Event, explained bool) {
+				require.NoError(t, store.Update(t.Context(), breakglass.Keys{EventID: ev.ID, Invoker: ev.Invoker, Profile: ev.Profile}, func(tx breakglass.Tx) error {
+					if explained {
+						for _, typ := range []breakglass.EntryType{breakglass.EntryInvoked, breakglass.EntryClosed} {
+							if err := tx.Append(breakglass.LogEntry{Timestamp: ev.CreatedAt, Event: typ, EventID: ev.ID, Invoker: ev.Invoker,
+								Profile: ev.Profile, ExpiresAt: ev.ExpiresAt}, nil, nil); err != nil {
+								return err
+							}
+						}
+					}
+					return tx.PutEvent(ev)
+				}))
+			}
+			began := now.Add(-age)
+			put(breakglass.Event{ID: "ffffffffffffffff", Invoker: "mallory", Profile: "prod", Status: breakglass.StatusActive,
+				CreatedAt: began, UpdatedAt: began, ExpiresAt: began.Add(4 * time.Hour)}, false)
+			for i := range recentEvents + 5 {
+				put(breakglass.Event{ID: breakglass.NewID(), Invoker: fmt.Sprint("user-", i), Profile: "prod", Status: breakglass.StatusClosed,
+					CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(time.Hour), ClosedAt: now}, true)
+			}
+			faults, err := compareTrail(t.Context(), store, store, now)
+			require.NoError(t, err)
+			require.Equal(t, []trailFault{{"ffffffffffffffff", "has no entry breakglass.invoked"}}, faults)
+		})
+	}
 }

@@ -2,6 +2,7 @@ package breakglass
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -86,6 +87,7 @@ func (s *Service) clockAgainst(last time.Time, now time.Time) error {
 		Message: fmt.Sprintf("The server's clock says %s, but its audit trail already reaches %s. Nothing is granted until "+
 			"an operator sets the clock right, or starts the server with --accept-clock when the trail was ahead.",
 			now.Format(time.RFC3339), last.Format(time.RFC3339)),
+		Cause: ErrClockBehind,
 	}
 }
 
@@ -98,6 +100,10 @@ func (s *Service) begin(tx Tx) (time.Time, error) {
 	}
 	return now, s.clockAgainst(last, now)
 }
+
+// ErrClockBehind is in what CheckClock returns when the clock is wrong, and not
+// when the trail can't be read.
+var ErrClockBehind = errors.New("the clock lies behind the audit trail")
 
 // CheckClock reports a clock that lies behind the audit trail.
 func (s *Service) CheckClock(ctx context.Context) error {

@@ -37,6 +37,11 @@ func TestAGoodFileIsTakenWithDefaultsAndPathsBesideIt(t *testing.T) {
 	assert.Equal(t, []string{"sam@example.com"}, c.RoleMembers()["reviewer"].Users)
 }
 
+func TestATableNeedsNoFile(t *testing.T) {
+	_, err := parse("store: {driver: dynamodb, dynamodb: {table: breakglass, region: us-east-1}}\n" + good)
+	require.NoError(t, err)
+}
+
 func TestProblemsNameTheirLine(t *testing.T) {
 	cases := map[string]struct{ from, to, want string }{
 		"unknown field":           {"policy_file:", "polcy_file: x\npolicy_file:", `:9: unknown field "polcy_file"; did you mean "policy_file"?`},
@@ -56,6 +61,8 @@ func TestProblemsNameTheirLine(t *testing.T) {
 		"STS with a path":         {"listen:", "sts: {endpoint: \"https://sts.example.com/aws\"}\nlisten:", ":1: sts.endpoint: must have no path, query or user"},
 		"DynamoDB with a query":   {"listen:", "store: {driver: dynamodb, dynamodb: {table: breakglass, region: us-east-1, endpoint: \"https://example.com?x=y\"}}\nlisten:", ":1: store.dynamodb.endpoint: must have no path, query or user"},
 		"unknown driver":          {"listen:", "store: {driver: postgres}\nlisten:", `:1: store.driver: "postgres" is unknown`},
+		"a file for a table":      {"listen:", "store:\n  driver: dynamodb\n  dynamodb: {table: breakglass, region: us-east-1}\n  sqlite: {path: x.db}\nlisten:", ":4: store.sqlite: has no use with driver dynamodb"},
+		"a table for a file":      {"listen:", "store: {dynamodb: {table: breakglass, region: us-east-1}}\nlisten:", ":1: store.dynamodb: has no use with driver sqlite"},
 		"token instead of hash":   {`sha256: "5b0f`, `sha256: "my-secret-token`, ":4: auth.tokens[0].sha256: must be the SHA-256"},
 		"no tokens":               {"  tokens:\n    - {name: alice@example.com, sha256: \"5b0f6a8f3bd9d1d2c9e2f7c4a1b3e5d7f9a1c3e5b7d9f1a3c5e7b9d1f3a5c7e9\", groups: [oncall]}\n", "  tokens: []\n", "auth.tokens: needs at least one token"},
 		"OIDC alone":              {good[strings.Index(good, "  tokens:"):strings.Index(good, "roles:")], "  oidc:\n    - {issuer: \"https://login.example.com\", audiences: [breakglass], username_claim: email}\n", ":4: auth.oidc: needs another way in beside it"},

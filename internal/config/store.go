@@ -44,6 +44,7 @@ func (c Config) validateStore(v *validator) {
 	case DriverDynamoDB:
 		v.require(tableName.MatchString(s.DynamoDB.Table), "store.dynamodb.table", "%q must be the name of a table: 3 to 255 of A–Z a–z 0–9 _ . -", s.DynamoDB.Table)
 		v.require(region.MatchString(s.DynamoDB.Region), "store.dynamodb.region", "%q must be an AWS Region, such as us-east-1", s.DynamoDB.Region)
+		v.require(!v.file.Has("store.sqlite"), "store.sqlite", "has no use with driver dynamodb")
 		v.endpoint("store.dynamodb.endpoint", s.DynamoDB.Endpoint, s.DynamoDB.AllowHTTP, "justifications and the audit trail would cross the network in the clear")
 	default:
 		v.add("store.driver", "%q is unknown: use sqlite or dynamodb", s.Driver)

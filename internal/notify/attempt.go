@@ -10,11 +10,11 @@ import (
 
 // attempt makes one attempt, records what became of it and reports to the lane.
 func (l *lane) attempt(d breakglass.Delivery) {
-	start := l.d.Now()
-	if !l.claim(d, start) {
-		l.finished <- result{seq: d.Entry.Seq, at: start, cut: true}
+	if !l.claim(d) {
+		l.finished <- result{seq: d.Entry.Seq, at: l.d.Now(), refused: true}
 		return
 	}
+	start := l.d.Now()
 	failure := l.send(d)
 	now := l.d.Now()
 	r := result{seq: d.Entry.Seq, at: now, failure: failure}
@@ -37,8 +37,10 @@ const claimMargin = 15 * time.Second
 
 // claim takes the delivery for this attempt; false when another server has it,
 // or when Stop came first. Like settle it outlasts a store that can't write.
-func (l *lane) claim(d breakglass.Delivery, now time.Time) bool {
+// Each try is for a whole attempt from then on.
+func (l *lane) claim(d breakglass.Delivery) bool {
 	return l.persist("can't claim a notification; trying again", d, func(ctx context.Context) error {
+		now := l.d.Now()
 		return l.d.Queue.ClaimDelivery(ctx, d, now, now.Add(l.d.Timeout+claimMargin))
 	}) == nil
 }

@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,8 @@ type lane struct {
 
 	wake     chan struct{}
 	finished chan result
-	inFlight map[int64]bool // by seq
+	inFlight map[int64]bool      // by seq
+	refused  map[int64]time.Time // by seq: not to be claimed again before
 	// ahead holds what was read from the queue beyond the free slots: reading
 	// the queue for each slot that becomes free would cost more than sending.
 	ahead []breakglass.Delivery
@@ -37,6 +39,7 @@ type result struct {
 	at      time.Time
 	failure *Failure // nil: taken
 	cut     bool     // by Stop: nothing was learned
+	refused bool     // somebody else has claimed it, says the queue
 }
 
 const (
@@ -49,12 +52,15 @@ const (
 	lookAhead = 64
 	// buryBatch is how many deliveries of a disabled sink are looked up at once.
 	buryBatch = 100
+	// claimAgain is how long a delivery is left alone that the queue has
+	// returned and then not let be claimed. Mostly the next answer leaves it out.
+	claimAgain = 100 * time.Millisecond
 )
 
 func newLane(d *Dispatcher, s *sink) *lane {
 	return &lane{
 		d: d, sink: s, wake: make(chan struct{}, 1), finished: make(chan result, d.Concurrency),
-		inFlight: map[int64]bool{}, batch: d.Concurrency, storeWait: backoff{min: 200 * time.Millisecond, max: 30 * time.Second},
+		inFlight: map[int64]bool{}, refused: map[int64]time.Time{}, batch: d.Concurrency, storeWait: backoff{min: 200 * time.Millisecond, max: 30 * time.Second},
 	}
 }
 
@@ -139,9 +145,16 @@ func (l *lane) look(ctx context.Context) (again time.Time) {
 	}
 	l.storeWait.reset()
 	l.batch = min(2*l.batch, lookAhead)
+	maps.DeleteFunc(l.refused, func(_ int64, until time.Time) bool {
+		return !now.Before(until) || until.Sub(now) > claimAgain // the clock was set back
+	})
 	for _, d := range due {
-		switch {
+		switch until, refused := l.refused[d.Entry.Seq]; {
 		case l.inFlight[d.Entry.Seq]:
+		case refused:
+			if again.IsZero() || until.Before(again) {
+				again = until
+			}
 		case l.full():
 			l.ahead = append(l.ahead, d)
 		default:
@@ -154,7 +167,10 @@ func (l *lane) look(ctx context.Context) (again time.Time) {
 	if !next.IsZero() && !next.After(now) {
 		next = now.Add(time.Second) // not what the queue promises; never spin
 	}
-	return next
+	if again.IsZero() || !next.IsZero() && next.Before(again) {
+		return next
+	}
+	return again
 }
 
 // yield forgets what was read ahead, and is still in the queue, but for what
@@ -190,7 +206,10 @@ func (l *lane) storeFailed(ctx context.Context, err error) (again time.Time) {
 func (l *lane) took(r result) {
 	delete(l.inFlight, r.seq)
 	l.busy.Add(-1)
-	if r.cut {
+	if r.refused {
+		l.refused[r.seq] = r.at.Add(claimAgain)
+	}
+	if r.cut || r.refused {
 		return
 	}
 	name, log := l.sink.name, l.d.Log

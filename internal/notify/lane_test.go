@@ -2,6 +2,7 @@ package notify
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,5 +127,39 @@ func TestWhatWasReadAheadBecomesADeadLetterWhenTheSinkIsGone(t *testing.T) {
 		require.Len(t, target.seen(), 3)
 		pending, dead := q.left()
 		require.Equal(t, []int{0, n - 2}, []int{pending, dead})
+	})
+}
+
+func TestADeliveryThatCannotBeClaimedIsLeftAloneForAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, target := newMemory(), &recorder{}
+		q.refuse = map[int64]bool{1: true}
+		q.add(time.Now(), breakglass.EntryInvoked, "siem")
+		other := q.add(time.Now(), breakglass.EntryInvoked, "siem")
+		start(t, Options{Queue: q, Journal: q, Set: setOf(map[string]Notifier{"siem": target})})
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		require.Equal(t, []int64{other}, target.seqs(), "others don't wait for it")
+		require.InDelta(t, 100, len(q.claims), 5, "one each 100 ms")
+		q.set(func(m *memory) { m.refuse = nil })
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Len(t, target.seqs(), 2)
+	})
+}
+
+func TestAClaimIsForAWholeAttemptHoweverLongTheStoreFailed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		q, target := newMemory(), &recorder{}
+		q.failHold = errors.New("the store is down")
+		q.add(time.Now(), breakglass.EntryInvoked, "siem")
+		start(t, Options{Queue: q, Journal: q, Set: setOf(map[string]Notifier{"siem": target}), Timeout: time.Minute})
+		time.Sleep(time.Hour)
+		q.set(func(m *memory) { m.failHold = nil })
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Len(t, target.seen(), 1)
+		last := q.claims[len(q.claims)-1]
+		require.Equal(t, hold{last.at, last.at, last.at.Add(time.Minute + claimMargin)}, last)
 	})
 }

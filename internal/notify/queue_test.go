@@ -28,7 +28,13 @@ type memory struct {
 	failRead error
 	failSave error
 	taken    map[int64]bool // seqs that another server claims first
+	refuse   map[int64]bool // seqs that are due and can't be claimed
+	failHold error          // of claims
+	claims   []hold
 }
+
+// hold is a claim that was asked for.
+type hold struct{ at, from, until time.Time }
 
 func newMemory() *memory { return &memory{grown: make(chan struct{})} }
 
@@ -91,9 +97,16 @@ func (m *memory) DueDeliveries(ctx context.Context, sink string, now time.Time, 
 	return due[:min(limit, len(due))], next, nil
 }
 
-func (m *memory) ClaimDelivery(ctx context.Context, d breakglass.Delivery, _, _ time.Time) error {
+func (m *memory) ClaimDelivery(ctx context.Context, d breakglass.Delivery, now, until time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.claims = append(m.claims, hold{time.Now(), now, until})
+	if m.failHold != nil {
+		return m.failHold
+	}
+	if m.refuse[d.Entry.Seq] {
+		return breakglass.ErrNotFound
+	}
 	if m.taken[d.Entry.Seq] {
 		m.pending = slices.DeleteFunc(m.pending, func(p breakglass.Delivery) bool { return p.Entry.Seq == d.Entry.Seq })
 		return breakglass.ErrNotFound

@@ -6,3 +6,9 @@ func (f *File) IsYAML() bool {
 	_, ok := f.lines[""]
 	return ok
 }
+
+// Has reports whether the file itself says anything at path.
+func (f *File) Has(path string) bool {
+	_, ok := f.lines[path]
+	return ok
+}

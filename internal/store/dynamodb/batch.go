@@ -15,7 +15,9 @@ import (
 // has at hand may be for the same item; flush in between puts them in order.
 type batcher struct {
 	s        *Store
-	patience time.Duration // without any item getting through
+	patience time.Duration                   // without any item getting through
+	permit   func(ctx context.Context) error // asked before each call, when there is one
+	limit    time.Duration                   // of permit and call together; zero: none
 	waiting  []types.WriteRequest
 	slots    chan struct{}
 	running  sync.WaitGroup
@@ -53,9 +55,6 @@ func (b *batcher) send(ctx context.Context) {
 	b.slots <- struct{}{}
 	b.running.Go(func() {
 		defer func() { <-b.slots }()
-		if b.failed() != nil {
-			return
-		}
 		if err := b.write(ctx, now); err != nil {
 			b.mu.Lock()
 			defer b.mu.Unlock()
@@ -75,28 +74,55 @@ func (b *batcher) flush(ctx context.Context) error {
 	return b.failed()
 }
 
+// drop forgets what was not sent and waits until nothing is under way.
+func (b *batcher) drop() {
+	b.waiting = nil
+	b.running.Wait()
+}
+
 // write repeats what DynamoDB leaves undone, as it does when it is asked for
 // more than the table may take.
 func (b *batcher) write(ctx context.Context, left []types.WriteRequest) error {
 	wait := backoff{}
 	for moved := time.Now(); ; {
-		out, err := call(ctx, b.s, func(ctx context.Context) (*ddb.BatchWriteItemOutput, error) {
-			return b.s.client.BatchWriteItem(ctx, &ddb.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{b.s.opts.Table: left}})
-		})
-		if err == nil {
-			before := len(left)
-			if left = out.UnprocessedItems[b.s.opts.Table]; len(left) == 0 {
-				return nil
-			}
-			if len(left) < before {
+		rest, err := b.once(ctx, left)
+		switch {
+		case err == nil && len(rest) == 0:
+			return nil
+		case err == nil:
+			if len(rest) < len(left) {
 				moved = time.Now()
 			}
-			err = errors.New("DynamoDB throttles writes")
-		} else if final(err) {
+			left, err = rest, errors.New("DynamoDB throttles writes")
+		case final(err), errors.Is(err, errTakenOver), b.failed() != nil:
 			return fmt.Errorf("write to the table: %w", err)
 		}
 		if time.Since(moved) > b.patience || !wait.sleep(ctx) {
 			return fmt.Errorf("write to the table: %w", errors.Join(err, ctx.Err()))
 		}
 	}
+}
+
+// once makes one call and returns what it left undone.
+func (b *batcher) once(ctx context.Context, all []types.WriteRequest) (rest []types.WriteRequest, err error) {
+	if err := b.failed(); err != nil {
+		return nil, err
+	}
+	if b.limit > 0 {
+		limited, cancel := context.WithTimeout(ctx, b.limit)
+		defer cancel()
+		ctx = limited
+	}
+	if b.permit != nil {
+		if err := b.permit(ctx); err != nil {
+			return nil, err
+		}
+	}
+	out, err := call(ctx, b.s, func(ctx context.Context) (*ddb.BatchWriteItemOutput, error) {
+		return b.s.client.BatchWriteItem(ctx, &ddb.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{b.s.opts.Table: all}})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out.UnprocessedItems[b.s.opts.Table], nil
 }

@@ -105,6 +105,9 @@ func (v *view) commit(ctx context.Context) error {
 	if len(actions) > maxActions {
 		return errTooMany
 	}
+	if err := v.s.register(ctx, v.extra); err != nil {
+		return err
+	}
 	in := &ddb.TransactWriteItemsInput{TransactItems: actions, ClientRequestToken: aws.String(newToken())}
 	uncertain := false
 	wait := backoff{}

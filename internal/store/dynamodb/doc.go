@@ -12,10 +12,11 @@
 //	active                EXPIRES_AT#ID             one for each stored-active event: what the sweeper reads
 //	journal               head                      guard: seq and hash of the newest entry, latest timestamp of any
 //	journal#BUCKET        SEQ                       an audit entry, 1,000 to a bucket
-//	delivery              SINK#STATE#DUE#SEQ        a notification that waits, by when it is due
+//	delivery#SINK         STATE#DUE#SEQ             a notification that waits (p) or is dead (d), by when it is due
 //	idempotency           SHA-256 of caller and key guard: an idempotency record
 //	factor                NAME                      guard: a second factor; empty when it was removed
 //	meta                  schema                    the version of this layout
+//	meta                  sink#SINK                 the sink has, or once had, notifications
 //
 // While an import fills the table the head carries the attribute "import_run" and
 // nothing else: no transaction can be made, and no server starts.

@@ -101,18 +101,30 @@ func (d *dump) run(ctx context.Context, out io.Writer) error {
 
 func (d *dump) readDeliveries(ctx context.Context) error {
 	d.deliveries = map[int64][]transfer.Delivery{}
-	err := d.s.deliveries(ctx, "", 1000, func(it item) (bool, error) {
-		v := decodeDelivery(it)
-		seq := v.Entry.Seq
-		d.deliveries[seq] = append(d.deliveries[seq], transfer.Delivery{Sink: v.Sink, NextAttempt: v.NextAttempt,
-			Attempts: v.Attempts, Dead: v.Dead, LastError: v.LastError})
-		d.header.Counts.Deliveries++
-		return true, nil
-	})
+	sinks, err := d.s.everySink(ctx)
+	if err != nil {
+		return err
+	}
+	for _, sink := range sinks {
+		err := d.s.query(ctx, deliveryQuery(sink, "", 1000), func(it item) (bool, error) {
+			v, err := decodeDelivery(sink, it)
+			if err != nil {
+				return false, fmt.Errorf("notifications to %s: %w", sink, err)
+			}
+			seq := v.Entry.Seq
+			d.deliveries[seq] = append(d.deliveries[seq], transfer.Delivery{Sink: v.Sink, NextAttempt: v.NextAttempt,
+				Attempts: v.Attempts, Dead: v.Dead, LastError: v.LastError})
+			d.header.Counts.Deliveries++
+			return true, nil
+		})
+		if err != nil {
+			return err
+		}
+	}
 	for _, list := range d.deliveries {
 		slices.SortFunc(list, func(a, b transfer.Delivery) int { return strings.Compare(a.Sink, b.Sink) })
 	}
-	return err
+	return nil
 }
 
 func (d *dump) readIdempotent(ctx context.Context) error {

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ddb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"breakglass/internal/breakglass"
 )
 
 // attrImport marks the head of a table that an import fills, with a token of
@@ -15,8 +18,22 @@ import (
 // even one that was started before can't write in between.
 const attrImport = "import_run"
 
-var errImporting = errors.New("the table holds an import that isn't finished: run breakglassd import again to finish it, " +
-	"or delete the table and create it anew")
+// ErrImporting is what a table answers until an import into it is finished. The
+// message is for callers of a server that already runs on the table.
+var ErrImporting error = &breakglass.Error{
+	Code: breakglass.CodeUnavailable, Temporary: true, RetryAfter: time.Minute,
+	Message: "The service's store is being filled by an import. Nothing was changed; try again once an operator has finished it.",
+	Cause: errors.New("the table holds an import that isn't finished: run breakglassd import again to finish it, " +
+		"or delete the table and create it anew"),
+}
+
+// errImporting says the same to operators.
+var errImporting error = importing{ErrImporting}
+
+type importing struct{ error }
+
+func (i importing) Error() string { return errors.Unwrap(i.error).Error() }
+func (i importing) Unwrap() error { return i.error }
 
 // errTakenOver ends an import that isn't alone.
 var errTakenOver = errors.New("another import has taken the table over, or the table was changed: this one has stopped")
@@ -40,10 +57,23 @@ func (s *restore) begin(ctx context.Context) error {
 	}
 	err = s.putHead(ctx, item{attrImport: text(s.run)}, condition, values)
 	if err == nil && earlier != "" {
-		s.opts.Log.Warn("removing what an import that didn't finish has left", "table", s.opts.Table)
-		err = s.clear(ctx)
+		s.opts.Log.Warn("removing what an import that didn't finish has left, once it can't be writing any more", "table", s.opts.Table, "wait", s.bounds.quiet.String())
+		if err = s.outlast(ctx); err == nil {
+			err = s.clear(ctx)
+		}
 	}
 	return err
+}
+
+// outlast waits until whatever the import before this one was about to write,
+// when it still held the table, is written.
+func (s *restore) outlast(ctx context.Context) error {
+	select {
+	case <-time.After(s.bounds.quiet):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 var errNotEmpty = errors.New("the table already holds events or audit entries; an import needs an empty one")
@@ -85,6 +115,14 @@ func (s *restore) finish(ctx context.Context) error {
 		return s.client.DeleteItem(ctx, &ddb.DeleteItemInput{TableName: &s.opts.Table, Key: keyHead.item(),
 			ConditionExpression: &condition, ExpressionAttributeValues: values})
 	})
+	var failed *types.ConditionalCheckFailedException
+	if !errors.As(err, &failed) {
+		return err
+	}
+	it, err := s.get(ctx, keyHead)
+	if err == nil && it != nil { // else the mark is gone: the first answer was lost
+		err = errTakenOver
+	}
 	return err
 }
 

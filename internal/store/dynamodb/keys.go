@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -24,7 +25,6 @@ func keyOf(it item) key { return key{str(it[attrPK]), str(it[attrSK])} }
 
 const (
 	pkActive      = "active"
-	pkDelivery    = "delivery"
 	pkIdempotency = "idempotency"
 	pkFactor      = "factor"
 
@@ -60,11 +60,30 @@ func entryKey(seq int64) key {
 	return key{fmt.Sprintf("journal#%013d", (seq-1)/bucketSize), fmt.Sprintf("%019d", seq)}
 }
 
-func deliveryPrefix(sink, state string) string { return escape(sink) + "#" + state + "#" }
+// deliveryPK gives each sink a partition key of its own: what waits for one
+// doesn't slow down another.
+func deliveryPK(sink string) string { return "delivery#" + escape(sink) }
 
 func deliveryKey(sink, state string, due, seq int64) key {
-	return key{pkDelivery, fmt.Sprintf("%s%019d#%019d", deliveryPrefix(sink, state), due, seq)}
+	return key{deliveryPK(sink), fmt.Sprintf("%s#%019d#%019d", state, due, seq)}
 }
+
+// parseDelivery reads what deliveryKey has put into a sort key; ok is false for
+// every other text.
+func parseDelivery(sk string) (state string, due, seq int64, ok bool) {
+	state, rest, _ := strings.Cut(sk, "#")
+	first, second, _ := strings.Cut(rest, "#")
+	due, err1 := strconv.ParseInt(first, 10, 64)
+	seq, err2 := strconv.ParseInt(second, 10, 64)
+	known := state == statePending || state == stateDead
+	return state, due, seq, err1 == nil && err2 == nil && known && deliveryKey("", state, due, seq).sk == sk
+}
+
+// sinkKey is the mark of a sink that has, or once had, deliveries. It stands
+// beside the marks of the layout: a table with nothing else is empty.
+func sinkKey(sink string) key { return key{keyLayout.pk, sinkPrefix + escape(sink)} }
+
+const sinkPrefix = "sink#"
 
 func idempotencyKey(caller, name string) key {
 	h := sha256.New()

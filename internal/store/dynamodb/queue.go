@@ -2,10 +2,8 @@ package dynamodb
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -31,8 +29,7 @@ func (s *Store) DueDeliveries(ctx context.Context, sink string, now time.Time, l
 			next = t
 		}
 	}
-	err = s.deliveries(ctx, deliveryPrefix(sink, statePending), limit+16, func(it item) (bool, error) {
-		d := decodeDelivery(it)
+	err = s.deliveries(ctx, sink, statePending, limit+16, func(d breakglass.Delivery, it item) (bool, error) {
 		claimed := fromMicros(num(it["claimed_until"]))
 		switch {
 		case d.NextAttempt.After(now), len(due) == limit:
@@ -46,7 +43,7 @@ func (s *Store) DueDeliveries(ctx context.Context, sink string, now time.Time, l
 		return true, nil
 	})
 	if err == nil {
-		err = s.fillIn(ctx, due)
+		due, err = s.fillIn(ctx, due)
 	}
 	if err != nil {
 		return nil, time.Time{}, unavailable(err)
@@ -54,59 +51,45 @@ func (s *Store) DueDeliveries(ctx context.Context, sink string, now time.Time, l
 	return due, next, nil
 }
 
-// deliveries goes through the deliveries under a prefix of the sort key.
-func (s *Store) deliveries(ctx context.Context, prefix string, page int, each func(it item) (bool, error)) error {
+// deliveries goes through the deliveries to a sink in one state ("" for both).
+// An item that no server has written is logged and left alone: it must not
+// silence the sink.
+func (s *Store) deliveries(ctx context.Context, sink, state string, page int, each func(d breakglass.Delivery, it item) (bool, error)) error {
+	return s.query(ctx, deliveryQuery(sink, state, page), func(it item) (bool, error) {
+		d, err := decodeDelivery(sink, it)
+		if err != nil {
+			s.opts.Log.Error("a notification can't be read; breakglassd deliveries drop removes it with all others of its sink", "sink", sink, "error", err)
+			return true, nil
+		}
+		return each(d, it)
+	})
+}
+
+func deliveryQuery(sink, state string, page int) *ddb.QueryInput {
 	in := &ddb.QueryInput{
 		ConsistentRead:            aws.Bool(true),
 		KeyConditionExpression:    aws.String("pk = :pk"),
-		ExpressionAttributeValues: item{":pk": text(pkDelivery)},
+		ExpressionAttributeValues: item{":pk": text(deliveryPK(sink))},
 		Limit:                     aws.Int32(int32(min(page, 1000))), // bounded
 	}
-	if prefix != "" {
+	if state != "" {
 		in.KeyConditionExpression = aws.String("pk = :pk AND begins_with(sk, :prefix)")
-		in.ExpressionAttributeValues[":prefix"] = text(prefix)
+		in.ExpressionAttributeValues[":prefix"] = text(state + "#")
 	}
-	return s.query(ctx, in, each)
+	return in
 }
 
-func decodeDelivery(it item) breakglass.Delivery {
+// decodeDelivery takes from the key whatever the key tells, so that the item is
+// found again under it.
+func decodeDelivery(sink string, it item) (breakglass.Delivery, error) {
+	state, due, seq, ok := parseDelivery(str(it[attrSK]))
+	if !ok {
+		return breakglass.Delivery{}, fmt.Errorf("%q is not the key of a delivery", str(it[attrSK]))
+	}
 	return breakglass.Delivery{
-		Entry: breakglass.LogEntry{Seq: num(it["seq"])}, Sink: str(it["sink"]), Attempts: int(num(it["attempts"])),
-		NextAttempt: fromMicros(num(it["due"])), Dead: isDead(it), LastError: str(it["last_error"]),
-	}
-}
-
-func isDead(it item) bool {
-	_, rest, _ := strings.Cut(str(it[attrSK]), "#")
-	return strings.HasPrefix(rest, stateDead+"#")
-}
-
-// fillIn reads the entries that deliveries announce.
-func (s *Store) fillIn(ctx context.Context, due []breakglass.Delivery) error {
-	if len(due) == 0 {
-		return nil
-	}
-	keys := make([]key, len(due))
-	for i, d := range due {
-		keys[i] = entryKey(d.Entry.Seq)
-	}
-	found, err := s.getAll(ctx, keys)
-	if err != nil {
-		return err
-	}
-	for i := range due {
-		it := found[keys[i]]
-		seq := due[i].Entry.Seq
-		if due[i].Entry, err = decodeEntry(it); err != nil {
-			return damaged(seq, err)
-		}
-		if snapshot := str(it["snapshot"]); snapshot != "" {
-			if err := json.Unmarshal([]byte(snapshot), &due[i].Event); err != nil {
-				return fmt.Errorf("the event of delivery %d is damaged: %w", seq, err)
-			}
-		}
-	}
-	return nil
+		Entry: breakglass.LogEntry{Seq: seq}, Sink: sink, Attempts: int(num(it["attempts"])),
+		NextAttempt: fromMicros(due), Dead: state == stateDead, LastError: str(it["last_error"]),
+	}, nil
 }
 
 func keyOfDelivery(d breakglass.Delivery) key {
@@ -187,106 +170,52 @@ func (s *Store) SettleDelivery(ctx context.Context, d breakglass.Delivery, o bre
 
 // move gives a delivery another place in the queue.
 func (s *Store) move(ctx context.Context, from, to breakglass.Delivery) error {
+	return s.transact(ctx, s.moveActions(from, to))
+}
+
+func (s *Store) moveActions(from, to breakglass.Delivery) []types.TransactWriteItem {
 	old, k := keyOfDelivery(from), keyOfDelivery(to)
 	it := deliveryItem(to)
 	there := aws.String("attribute_exists(pk)")
-	items := []types.TransactWriteItem{
+	if old == k {
+		return []types.TransactWriteItem{{Put: &types.Put{TableName: &s.opts.Table, Item: it, ConditionExpression: there}}}
+	}
+	return []types.TransactWriteItem{
 		{Delete: &types.Delete{TableName: &s.opts.Table, Key: old.item(), ConditionExpression: there}},
 		s.putAction(it),
 	}
-	if old == k {
-		items = []types.TransactWriteItem{{Put: &types.Put{TableName: &s.opts.Table, Item: it, ConditionExpression: there}}}
-	}
-	in := &ddb.TransactWriteItemsInput{TransactItems: items, ClientRequestToken: aws.String(newToken())}
-	_, err := call(ctx, s, func(ctx context.Context) (*ddb.TransactWriteItemsOutput, error) {
-		return s.client.TransactWriteItems(ctx, in)
-	})
-	return settled(err)
 }
 
-// DeliveryCounts returns how many deliveries each sink has waiting; a sink
-// without any is left out.
-func (s *Store) DeliveryCounts(ctx context.Context) (map[string]breakglass.DeliveryCount, error) {
-	counts := map[string]breakglass.DeliveryCount{}
-	first := map[string]int64{}
-	err := s.deliveries(ctx, "", 1000, func(it item) (bool, error) {
-		d := decodeDelivery(it)
-		c := counts[d.Sink]
-		if d.Dead {
-			c.Dead++
-		} else {
-			c.Pending++
-			if seq := d.Entry.Seq; first[d.Sink] == 0 || seq < first[d.Sink] {
-				first[d.Sink] = seq
-			}
+// transact makes a transaction of the queue. breakglass.ErrNotFound means that a
+// delivery in it isn't there any more. Claims of others stand in its way for a
+// moment only, and a lost answer is asked for again under the same token.
+func (s *Store) transact(ctx context.Context, actions []types.TransactWriteItem) error {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Patience)
+	defer cancel()
+	in := &ddb.TransactWriteItemsInput{TransactItems: actions, ClientRequestToken: aws.String(newToken())}
+	for wait := (backoff{}); ; {
+		_, err := call(ctx, s, func(ctx context.Context) (*ddb.TransactWriteItemsOutput, error) {
+			return s.client.TransactWriteItems(ctx, in)
+		})
+		if err == nil || final(err) && !crossed(err) || !wait.sleep(ctx) {
+			return settled(err)
 		}
-		counts[d.Sink] = c
-		return true, nil
-	})
-	if err != nil {
-		return nil, unavailable(err)
 	}
-	for sink, seq := range first {
-		it, err := s.get(ctx, entryKey(seq))
-		if err != nil {
-			return nil, unavailable(err)
-		}
-		e, err := decodeEntry(it)
-		if err != nil {
-			return nil, damaged(seq, err)
-		}
-		c := counts[sink]
-		c.Oldest = e.Timestamp
-		counts[sink] = c
-	}
-	return counts, nil
 }
 
-// DropDeliveries removes every delivery to the sink, waiting or dead, and
-// returns how many there were. The entries stay.
-func (s *Store) DropDeliveries(ctx context.Context, sink string) (int, error) {
-	var all []types.WriteRequest
-	err := s.deliveries(ctx, escape(sink)+"#", 1000, func(it item) (bool, error) {
-		all = append(all, types.WriteRequest{DeleteRequest: &types.DeleteRequest{Key: keyOf(it).item()}})
-		return true, nil
-	})
-	if err == nil {
-		err = s.writeAll(ctx, all)
+// crossed reports a transaction that was cancelled only because others were
+// under way.
+func crossed(err error) bool {
+	var cancelled *types.TransactionCanceledException
+	if !errors.As(err, &cancelled) {
+		return false
 	}
-	if err != nil {
-		return 0, unavailable(err)
-	}
-	return len(all), nil
-}
-
-// RetryDead makes the dead deliveries of the sink ("" for all) due again, with
-// all their attempts, and returns how many there were. The head of the trail
-// doesn't move, so a dispatcher that waits for it must be woken otherwise.
-func (s *Store) RetryDead(ctx context.Context, sink string) (int, error) {
-	prefix := ""
-	if sink != "" {
-		prefix = deliveryPrefix(sink, stateDead)
-	}
-	var dead []breakglass.Delivery
-	err := s.deliveries(ctx, prefix, 1000, func(it item) (bool, error) {
-		if isDead(it) {
-			dead = append(dead, decodeDelivery(it))
-		}
-		return true, nil
-	})
-	if err != nil {
-		return 0, unavailable(err)
-	}
-	total := 0
-	for _, d := range dead {
-		next := d
-		next.Dead, next.Attempts, next.NextAttempt = false, 0, fromMicros(0)
-		switch err := s.move(ctx, d, next); {
-		case err == nil:
-			total++
-		case !errors.Is(err, breakglass.ErrNotFound): // somebody else did it
-			return total, err
+	for _, r := range cancelled.CancellationReasons {
+		switch aws.ToString(r.Code) {
+		case "None", "TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded":
+		default:
+			return false
 		}
 	}
-	return total, nil
+	return true
 }

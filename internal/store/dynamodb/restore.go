@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -17,19 +18,29 @@ import (
 // server can use the table. When it fails or is killed, running it again begins
 // from the start.
 func Restore(ctx context.Context, cfg aws.Config, opts Options, in io.Reader) (transfer.Header, error) {
-	return restoreWithin(ctx, cfg, opts, in, guardsKept)
+	return restoreWithin(ctx, cfg, opts, in, defaultBounds)
 }
 
-// guardsKept bounds how many guards are in memory: about 50 MB.
-const guardsKept = 50_000
+// bounds are what an import keeps to.
+type bounds struct {
+	guards int           // in memory
+	trust  time.Duration // for how long a look at the mark says that the table is ours
+	send   time.Duration // of one write, a look at the mark included
+	quiet  time.Duration // between taking a table over and writing to it; more than trust and send together
+}
 
-func restoreWithin(ctx context.Context, cfg aws.Config, opts Options, in io.Reader, guards int) (transfer.Header, error) {
+// 50,000 guards take about 50 MB. A request that was cut off may still be
+// carried out, so quiet has some seconds to spare.
+var defaultBounds = bounds{guards: 50_000, trust: time.Second, send: 5 * time.Second, quiet: 15 * time.Second}
+
+func restoreWithin(ctx context.Context, cfg aws.Config, opts Options, in io.Reader, b bounds) (transfer.Header, error) {
 	r, err := transfer.NewReader(in)
 	if err != nil {
 		return transfer.Header{}, err
 	}
-	s := &restore{Store: offline(cfg, opts), ctx: ctx, run: newToken(), kept: guards}
+	s := &restore{Store: offline(cfg, opts), ctx: ctx, run: newToken(), bounds: b, sinks: map[string]bool{}}
 	s.batch = newBatcher(s.Store)
+	s.batch.permit, s.batch.limit = s.alone, b.send
 	s.forget()
 	if err := s.usable(ctx); err != nil {
 		return r.Header(), err
@@ -41,7 +52,7 @@ func restoreWithin(ctx context.Context, cfg aws.Config, opts Options, in io.Read
 	if err == nil {
 		err = s.flush()
 	} else {
-		_ = s.batch.flush(ctx) // nothing of this run may be written after its end
+		s.batch.drop() // the table may be another's by now
 	}
 	if err == nil {
 		err = s.finish(ctx)
@@ -58,16 +69,19 @@ type restore struct {
 	ctx    context.Context
 	run    string // token of this run
 	batch  *batcher
+	sinks  map[string]bool // that are registered
 	head   head
 	guards *view // guards that are not written yet
-	kept   int
-	spilt  bool      // guards were written: what isn't in memory may be in the table
+	bounds bounds
+	spilt  bool // guards were written: what isn't in memory may be in the table
+
+	mu     sync.Mutex
 	looked time.Time // when the import was last seen to be alone
 }
 
 // entry writes an audit entry and what belongs to it.
 func (s *restore) entry(e transfer.Entry) error {
-	if err := s.alone(); err != nil {
+	if err := s.alone(s.ctx); err != nil {
 		return err
 	}
 	at := micros(e.Log.Timestamp)
@@ -84,6 +98,12 @@ func (s *restore) entry(e transfer.Entry) error {
 	}
 	for _, d := range e.Deliveries {
 		v := breakglass.Delivery{Entry: e.Log, Sink: d.Sink, Attempts: d.Attempts, NextAttempt: d.NextAttempt, Dead: d.Dead, LastError: d.LastError}
+		if !s.sinks[d.Sink] {
+			s.sinks[d.Sink] = true
+			if err := s.batch.put(s.ctx, sinkItem(d.Sink)); err != nil {
+				return err
+			}
+		}
 		if err := s.batch.put(s.ctx, deliveryItem(v)); err != nil {
 			return err
 		}
@@ -97,7 +117,7 @@ func (s *restore) entry(e transfer.Entry) error {
 // event writes an event and takes it into its guards, as if it had been put in
 // its present state when it began.
 func (s *restore) event(e breakglass.Event) error {
-	if len(s.guards.guards) > s.kept {
+	if len(s.guards.guards) > s.bounds.guards {
 		if err := s.spill(); err != nil {
 			return err
 		}
@@ -165,7 +185,7 @@ func (s *restore) forget() {
 }
 
 func (s *restore) idempotent(r breakglass.Idempotent) error {
-	if err := s.alone(); err != nil {
+	if err := s.alone(s.ctx); err != nil {
 		return err
 	}
 	i := idempotent{value: r}
@@ -173,7 +193,7 @@ func (s *restore) idempotent(r breakglass.Idempotent) error {
 }
 
 func (s *restore) factor(f breakglass.Factor) error {
-	if err := s.alone(); err != nil {
+	if err := s.alone(s.ctx); err != nil {
 		return err
 	}
 	v := factor{value: &f}
@@ -188,11 +208,18 @@ func (s *restore) flush() error {
 	return s.mine(s.ctx)
 }
 
-// alone asks once a second whether another import has taken over.
-func (s *restore) alone() error {
-	if time.Since(s.looked) < time.Second {
-		return s.ctx.Err()
+// alone looks whether another import has taken over, unless it has done so just
+// now. Nothing is written without it.
+func (s *restore) alone(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	begun := time.Now() // the answer is at least as old as the question
+	if begun.Sub(s.looked) < s.bounds.trust {
+		return ctx.Err()
 	}
-	s.looked = time.Now()
-	return s.mine(s.ctx)
+	if err := s.mine(ctx); err != nil {
+		return err
+	}
+	s.looked = begun
+	return nil
 }

@@ -63,7 +63,8 @@ func sampleEvent(invoker, profile string, at time.Time) breakglass.Event {
 }
 
 func sampleEntry(typ breakglass.EntryType, e breakglass.Event, at time.Time) breakglass.LogEntry {
-	return breakglass.LogEntry{Timestamp: at, Event: typ, EventID: e.ID, Actor: e.Invoker, Invoker: e.Invoker, Profile: e.Profile, Status: e.Status}
+	return breakglass.LogEntry{Timestamp: at, Event: typ, EventID: e.ID, Actor: e.Invoker, Invoker: e.Invoker, Profile: e.Profile, Status: e.Status,
+		ExpiresAt: e.ExpiresAt}
 }
 
 // invoke looks at everything that limits can ask for and writes what an

@@ -36,6 +36,9 @@ type Options struct {
 	CallTimeout time.Duration // of one call to DynamoDB; default 2 s
 	Patience    time.Duration // of one transaction with all its repetitions; default 8 s
 	PollEvery   time.Duration // how often the head is read for what other servers wrote; default 250 ms
+	// InspectEvery is how often the table is asked whether it deletes items by
+	// itself; default 1 h.
+	InspectEvery time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -47,6 +50,7 @@ func (o Options) withDefaults() Options {
 	set(&o.CallTimeout, 2*time.Second)
 	set(&o.Patience, 8*time.Second)
 	set(&o.PollEvery, 250*time.Millisecond)
+	set(&o.InspectEvery, time.Hour)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -65,6 +69,8 @@ type Store struct {
 
 	seen    atomic.Int64                  // seq of the newest entry that this server knows of
 	changed atomic.Pointer[chan struct{}] // closed and replaced when seen moves
+	sinks   sync.Map                      // names that are registered
+	ttl     atomic.Bool                   // the table deletes items by itself
 
 	mu       sync.RWMutex // guards closed, and requests against a send after its close
 	closed   bool
@@ -89,6 +95,7 @@ func Open(ctx context.Context, cfg aws.Config, opts Options) (*Store, error) {
 	s.stop = stop
 	s.running.Go(s.commitLoop)
 	s.running.Go(func() { s.watch(background) })
+	s.running.Go(func() { s.watchTTL(background) })
 	return s, nil
 }
 

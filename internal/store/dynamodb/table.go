@@ -102,6 +102,9 @@ func Init(ctx context.Context, cfg aws.Config, opts Options) (done []string, err
 		}
 		done = append(done, p.what)
 	}
+	if report.unknown {
+		done = append(done, "point-in-time recovery: unknown here")
+	}
 	return done, s.checkLayout(ctx)
 }
 
@@ -111,6 +114,7 @@ type report struct {
 	problems  []string
 	protected bool // against deletion
 	recovery  bool // to any point in time
+	unknown   bool // whether it has recovery
 }
 
 func (r report) err() error {
@@ -216,15 +220,27 @@ func schemaWords(schema []types.KeySchemaElement, attrs []types.AttributeDefinit
 // checkTTL refuses a table that deletes items by itself: the record of an
 // emergency must not end with it.
 func (s *Store) checkTTL(ctx context.Context, r *report) error {
-	out, err := s.client.DescribeTimeToLive(ctx, &ddb.DescribeTimeToLiveInput{TableName: &s.opts.Table})
+	attribute, err := s.describeTTL(ctx)
 	if err != nil {
 		return s.unchecked("time to live", err)
 	}
-	if d := out.TimeToLiveDescription; d != nil && d.AttributeName != nil &&
-		(d.TimeToLiveStatus == types.TimeToLiveStatusEnabled || d.TimeToLiveStatus == types.TimeToLiveStatusEnabling) {
-		r.problems = append(r.problems, fmt.Sprintf("it has a time to live (attribute %s): switch it off, events and audit entries must stay", *d.AttributeName))
+	if attribute != "" {
+		r.problems = append(r.problems, fmt.Sprintf("it has a time to live (attribute %s): switch it off, events and audit entries must stay", attribute))
 	}
 	return nil
+}
+
+// describeTTL names the attribute by which the table deletes items, if it does.
+func (s *Store) describeTTL(ctx context.Context) (attribute string, err error) {
+	out, err := s.client.DescribeTimeToLive(ctx, &ddb.DescribeTimeToLiveInput{TableName: &s.opts.Table})
+	if err != nil {
+		return "", err
+	}
+	d := out.TimeToLiveDescription
+	if d == nil || d.TimeToLiveStatus != types.TimeToLiveStatusEnabled && d.TimeToLiveStatus != types.TimeToLiveStatusEnabling {
+		return "", nil
+	}
+	return aws.ToString(d.AttributeName), nil
 }
 
 // unchecked is what becomes of a check that isn't allowed: the server says so
@@ -242,11 +258,11 @@ func (s *Store) checkRecovery(ctx context.Context, r *report) error {
 	out, err := s.client.DescribeContinuousBackups(ctx, &ddb.DescribeContinuousBackupsInput{TableName: &s.opts.Table})
 	var api smithy.APIError
 	if errors.As(err, &api) && api.ErrorCode() == "UnknownOperationException" {
-		r.recovery = true // an emulator without backups: there is nothing to switch on
+		r.recovery, r.unknown = true, true // an emulator without backups: there is nothing to switch on
 		return nil
 	}
 	if err != nil {
-		r.recovery = true // unknown
+		r.recovery, r.unknown = true, true
 		return s.unchecked("point-in-time recovery", err)
 	}
 	if d := out.ContinuousBackupsDescription; d != nil && d.PointInTimeRecoveryDescription != nil {

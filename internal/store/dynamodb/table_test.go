@@ -1,11 +1,14 @@
 package dynamodb
 
 import (
+	"bytes"
 	"encoding/json"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -48,7 +51,7 @@ func TestInitMakesATableAndIsHarmlessOnOne(t *testing.T) {
 	require.NoError(t, invoke(t, s, sampleEvent("alice", "prod", noon)))
 	done, err = Init(t.Context(), testConfig(), o)
 	require.NoError(t, err)
-	require.Empty(t, done, "nothing was to be done")
+	require.Equal(t, []string{"point-in-time recovery: unknown here"}, done, "nothing was to be done; this emulator has no backups")
 	_, err = s.Head(t.Context())
 	require.NoError(t, err)
 }
@@ -108,6 +111,43 @@ func TestATableThatDeletesByItselfIsRefused(t *testing.T) {
 	require.NoError(t, err)
 	_, err = Open(t.Context(), testConfig(), o)
 	require.ErrorContains(t, err, "it has a time to live (attribute expires_at)")
+}
+
+// TestATimeToLiveThatComesLaterIsSeen: the server says so and works on.
+func TestATimeToLiveThatComesLaterIsSeen(t *testing.T) {
+	o := newTable(t)
+	log := &lockedBuffer{}
+	o.InspectEvery, o.Log = 5*time.Millisecond, slog.New(slog.NewTextHandler(log, nil))
+	s := openTest(t, o)
+	require.Empty(t, s.Concern())
+	set := func(on bool) {
+		_, err := s.client.UpdateTimeToLive(t.Context(), &ddb.UpdateTimeToLiveInput{TableName: &o.Table,
+			TimeToLiveSpecification: &types.TimeToLiveSpecification{AttributeName: aws.String("rev"), Enabled: aws.Bool(on)}})
+		require.NoError(t, err)
+	}
+	set(true)
+	require.Eventually(t, func() bool { return s.Concern() != "" }, 20*time.Second, time.Millisecond)
+	require.Contains(t, log.String(), "attribute=rev")
+	require.NoError(t, s.Ping(t.Context()))
+	set(false)
+	require.Eventually(t, func() bool { return s.Concern() == "" }, 20*time.Second, time.Millisecond)
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
 
 func TestATableOfANewerProgramIsRefused(t *testing.T) {

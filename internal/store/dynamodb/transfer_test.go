@@ -89,14 +89,19 @@ func TestAnImportNeedsAnEmptyTable(t *testing.T) {
 // TestGuardsThatDontFitIntoMemoryAreRebuiltAllTheSame also with several pages.
 func TestGuardsThatDontFitIntoMemoryAreRebuiltAllTheSame(t *testing.T) {
 	a, b, export := newTable(t), newTable(t), filled(t)
-	_, err := restoreWithin(t.Context(), testConfig(), a, bytes.NewReader(export), guardsKept)
+	few := quick
+	few.guards = 2
+	_, err := restoreWithin(t.Context(), testConfig(), a, bytes.NewReader(export), quick)
 	require.NoError(t, err)
-	_, err = restoreWithin(t.Context(), testConfig(), b, bytes.NewReader(export), 2)
+	_, err = restoreWithin(t.Context(), testConfig(), b, bytes.NewReader(export), few)
 	require.NoError(t, err)
 	want := items(t, a)
 	require.Contains(t, want, pageKey(userKey("carol"), 1))
 	require.Equal(t, want, items(t, b))
 }
+
+// quick takes over at once: an import here is never cut off on its way.
+var quick = bounds{guards: 1000, trust: time.Millisecond, send: 20 * time.Second, quiet: time.Millisecond}
 
 // halfway is an import that has got to the middle of its input.
 func halfway(t *testing.T, o Options, export []byte) (finish func() error) {
@@ -104,7 +109,7 @@ func halfway(t *testing.T, o Options, export []byte) (finish func() error) {
 	in, out := io.Pipe()
 	done := make(chan error, 1)
 	go func() {
-		_, err := Restore(context.Background(), testConfig(), o, in)
+		_, err := restoreWithin(context.Background(), testConfig(), o, in, quick)
 		_ = in.CloseWithError(errors.New("the import has ended"))
 		done <- err
 	}()
@@ -131,6 +136,11 @@ func TestNoServerUsesATableThatIsHalfImported(t *testing.T) {
 	refusal := breakglass.LogEntry{Timestamp: time.Unix(0, 0), Event: breakglass.EntryDenied, Actor: "a"}
 	err = early.Update(t.Context(), breakglass.Keys{}, func(tx breakglass.Tx) error { return tx.Append(refusal, nil, nil) })
 	require.ErrorIs(t, err, errImporting)
+	told := breakglass.AsError(err)
+	require.Contains(t, told.Message, "is being filled by an import", "callers are told")
+	require.ErrorContains(t, told.Cause, "run breakglassd import again", "and so is the log")
+	_, err = early.Head(t.Context())
+	require.ErrorIs(t, err, ErrImporting)
 
 	require.NoError(t, finish())
 	requireExport(t, o, export)
@@ -140,7 +150,7 @@ func TestNoServerUsesATableThatIsHalfImported(t *testing.T) {
 func TestOfTwoImportsTheLaterOneHasTheTable(t *testing.T) {
 	o, export := newTable(t), filled(t)
 	finish := halfway(t, o, export)
-	_, err := Restore(t.Context(), testConfig(), o, bytes.NewReader(export))
+	_, err := restoreWithin(t.Context(), testConfig(), o, bytes.NewReader(export), quick)
 	require.NoError(t, err)
 	require.ErrorIs(t, finish(), errTakenOver)
 	requireExport(t, o, export)
@@ -201,11 +211,11 @@ func TestAnImportThatWasKilledIsRunAgain(t *testing.T) {
 
 	_, err = Open(t.Context(), testConfig(), o)
 	require.ErrorIs(t, err, errImporting)
-	_, err = Restore(t.Context(), testConfig(), o, bytes.NewReader(second[:len(second)-1]))
+	_, err = restoreWithin(t.Context(), testConfig(), o, bytes.NewReader(second[:len(second)-1]), quick)
 	require.ErrorContains(t, err, "cut off")
 	_, err = Open(t.Context(), testConfig(), o)
 	require.ErrorIs(t, err, errImporting, "still")
-	_, err = Restore(t.Context(), testConfig(), o, bytes.NewReader(second))
+	_, err = restoreWithin(t.Context(), testConfig(), o, bytes.NewReader(second), quick)
 	require.NoError(t, err)
 	requireExport(t, o, second)
 

@@ -27,7 +27,7 @@ func event(invoker, profile string) breakglass.Event {
 
 func entry(ev breakglass.Event) breakglass.LogEntry {
 	return breakglass.LogEntry{Timestamp: noon, Event: breakglass.EntryInvoked, EventID: ev.ID, Actor: ev.Invoker,
-		Invoker: ev.Invoker, Profile: ev.Profile, Status: ev.Status}
+		Invoker: ev.Invoker, Profile: ev.Profile, Status: ev.Status, ExpiresAt: ev.ExpiresAt}
 }
 
 // grant writes an event with its entry and one delivery, without checks.

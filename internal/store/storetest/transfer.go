@@ -23,7 +23,8 @@ func FillForTransfer(t *testing.T, s Store) {
 	for _, err := range inParallel(135, func(i int) error {
 		ev := closedEvent("carol", fmt.Sprintf("profile-%d", i%3), at(time.Duration(i)*time.Minute))
 		return s.Update(t.Context(), pairKeys(ev), func(tx breakglass.Tx) error {
-			return errors.Join(tx.PutEvent(ev), tx.Append(newEntry(breakglass.EntryInvoked, ev, ev.CreatedAt), &ev, nil))
+			return errors.Join(tx.PutEvent(ev), tx.Append(newEntry(breakglass.EntryInvoked, ev, ev.CreatedAt), &ev, nil),
+				tx.Append(newEntry(breakglass.EntryClosed, ev, ev.CreatedAt), &ev, nil))
 		})
 	}) {
 		require.NoError(t, err)
@@ -56,7 +57,7 @@ func FillForTransfer(t *testing.T, s Store) {
 		Detail: map[string]string{breakglass.DetailMessage: "<no> \u2028", breakglass.DetailCondition: "time"}}
 	record(t, s, refusal, nil, "siem") // the newest entry is not the latest
 
-	seq := int64(136) // first's invocation
+	seq := int64(2*135 + 1) // first's invocation
 	require.NoError(t, settle(t, s, seq, "a-sink", breakglass.DeliveryOutcome{Delivered: true}))
 	require.NoError(t, settle(t, s, seq, "siem", breakglass.DeliveryOutcome{Dead: true, Attempts: 10, NextAttempt: at(3 * time.Hour), LastError: "410 Gone"}))
 	require.NoError(t, settle(t, s, seq, "secops", breakglass.DeliveryOutcome{Attempts: 2, NextAttempt: at(6*time.Hour + time.Microsecond), LastError: "503"}))
@@ -187,7 +188,7 @@ func testTransfer(t *testing.T, e Engine) {
 	}
 	FillForTransfer(t, e)
 	export, h := Export(t, e)
-	require.Equal(t, transfer.Counts{Events: 138, Entries: 141, Deliveries: 7, Idempotency: 2, Factors: 2}, h.Counts)
+	require.Equal(t, transfer.Counts{Events: 138, Entries: 276, Deliveries: 7, Idempotency: 2, Factors: 2}, h.Counts)
 	restored, err := e.Restore(t, bytes.NewReader(export))
 	require.NoError(t, err)
 	again, _ := Export(t, restored)

@@ -27,9 +27,18 @@ type checker struct {
 	last   *idempotencyLine
 
 	lastFactor string
+	open       map[string]ending // by event, until the trail has its end; nil: events aren't held against it
 }
 
-func newChecker() checker { return checker{trail: audit.NewVerifier(audit.Options{})} }
+// ending is how an event is said to have ended, and the entry that began it.
+type ending struct {
+	status breakglass.Status // active: it hasn't
+	seq    int64
+}
+
+func newChecker() checker {
+	return checker{trail: audit.NewVerifier(audit.Options{})}
+}
 
 // entry verifies a line that is to hold an audit entry.
 func (c *checker) entry(line []byte) (Entry, error) {
@@ -45,6 +54,9 @@ func (c *checker) entry(line []byte) (Entry, error) {
 		return e, err
 	}
 	if err := checkEvent(e); err != nil {
+		return e, err
+	}
+	if err := c.ends(e); err != nil {
 		return e, err
 	}
 	c.counts.Entries++
@@ -108,6 +120,53 @@ func checkEvent(e Entry) error {
 	return validEvent(*ev)
 }
 
+// ends holds an event against the entries that begin and end it. In memory are
+// the events that are active at this place of the trail. Only a reader asks: a
+// store that was tampered with can be exported, as evidence.
+func (c *checker) ends(e Entry) error {
+	if c.open == nil {
+		return nil
+	}
+	if ev := e.Event; ev != nil {
+		if !ev.ExpiresAt.Equal(e.Log.ExpiresAt) {
+			return fmt.Errorf("event %q ends at %s, but entry %d says %s", ev.ID, ev.ExpiresAt.Format(time.RFC3339Nano), e.Log.Seq, e.Log.ExpiresAt.Format(time.RFC3339Nano))
+		}
+		c.open[e.Event.ID] = ending{e.Event.Status, e.Log.Seq}
+		return nil
+	}
+	status := map[breakglass.EntryType]breakglass.Status{
+		breakglass.EntryClosed: breakglass.StatusClosed, breakglass.EntryExpired: breakglass.StatusExpired}[e.Log.Event]
+	said, ok := c.open[e.Log.EventID]
+	if status == "" || !ok {
+		return nil
+	}
+	delete(c.open, e.Log.EventID)
+	if said.status != status {
+		return said.fault("event %q is %s, but entry %d says that it is %s", e.Log.EventID, said.status, e.Log.Seq, status)
+	}
+	return nil
+}
+
+// fault is an error about the line that holds the event.
+func (e ending) fault(format string, v ...any) error {
+	return &LineError{int(e.seq) + 1, fmt.Errorf(format, v...)} // after the header
+}
+
+// unended wants an entry for each event that has ended.
+func (c *checker) unended() error {
+	first := ending{}
+	var id string
+	for event, said := range c.open {
+		if said.status != breakglass.StatusActive && (id == "" || said.seq < first.seq) {
+			id, first = event, said
+		}
+	}
+	if id == "" {
+		return nil
+	}
+	return first.fault("event %q is %s, but no entry says that it is", id, first.status)
+}
+
 func validEvent(e breakglass.Event) error {
 	known := e.Status == breakglass.StatusActive || e.Status == breakglass.StatusClosed || e.Status == breakglass.StatusExpired
 	times := storable(e.CreatedAt) && storable(e.UpdatedAt) && storable(e.ExpiresAt) && (e.ClosedAt.IsZero() || storable(e.ClosedAt))
@@ -155,6 +214,9 @@ func (c *checker) idempotent(line []byte) (breakglass.Idempotent, error) {
 
 // finish holds what came against what the header has announced.
 func (c *checker) finish(h Header) error {
+	if err := c.unended(); err != nil {
+		return err
+	}
 	if got := c.trail.Result().Head(); got != h.Head {
 		return fmt.Errorf("the audit trail ends with entry %d instead of %s", got.Seq, h.Head)
 	}

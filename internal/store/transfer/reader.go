@@ -31,6 +31,7 @@ type Reader struct {
 // NewReader reads the header. An error about the contents is a *LineError.
 func NewReader(r io.Reader) (*Reader, error) {
 	t := &Reader{in: bufio.NewReaderSize(r, 64<<10), sum: sha256.New(), check: newChecker()}
+	t.check.open = map[string]ending{}
 	line, err := t.next()
 	if errors.Is(err, io.EOF) {
 		return nil, &LineError{1, errors.New("there is nothing to import: the input is empty")}
@@ -108,7 +109,7 @@ func (t *Reader) Each(entry func(Entry) error, idempotent func(breakglass.Idempo
 			bad = fmt.Errorf("a record of the kind %.40q is unknown", kind)
 		}
 		if bad != nil {
-			return &LineError{t.line, bad}
+			return at(t.line, bad)
 		}
 		t.add(line)
 		if err := passOn(); err != nil {
@@ -130,7 +131,7 @@ func (t *Reader) end(line []byte) error {
 		err = t.check.finish(t.header)
 	}
 	if err != nil {
-		return &LineError{t.line, err}
+		return at(t.line, err)
 	}
 	if _, err := t.in.Peek(1); !errors.Is(err, io.EOF) {
 		if err != nil {
@@ -139,6 +140,15 @@ func (t *Reader) end(line []byte) error {
 		return &LineError{t.line + 1, errors.New("something follows the trailer")}
 	}
 	return nil
+}
+
+// at adds the line, unless the error is about an earlier one.
+func at(line int, err error) error {
+	var told *LineError
+	if errors.As(err, &told) {
+		return err
+	}
+	return &LineError{line, err}
 }
 
 func (t *Reader) add(line []byte) {

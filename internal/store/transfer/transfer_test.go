@@ -37,7 +37,7 @@ func sample(t *testing.T) (Header, []Entry, []breakglass.Idempotent) {
 	for i, typ := range []breakglass.EntryType{breakglass.EntryInvoked, breakglass.EntryClosed, breakglass.EntryDenied} {
 		l := breakglass.LogEntry{Seq: int64(i + 1), Timestamp: noon, Event: typ, Actor: "alice", Justification: ev.Justification}
 		if typ != breakglass.EntryDenied {
-			l.EventID, l.Invoker, l.Profile = ev.ID, ev.Invoker, ev.Profile
+			l.EventID, l.Invoker, l.Profile, l.ExpiresAt = ev.ID, ev.Invoker, ev.Profile, ev.ExpiresAt
 		}
 		prev := audit.GenesisHash
 		if i > 0 {
@@ -114,6 +114,16 @@ func resealed(lines []string) string {
 	return body + strings.Replace(lines[len(lines)-1], rest[:64], hex.EncodeToString(sum[:]), 1)
 }
 
+// closedQuietly is an export of an event that nobody closed and that is closed.
+func closedQuietly(t *testing.T) string {
+	t.Helper()
+	h, entries, _ := sample(t)
+	h.Counts, h.Head = Counts{Events: 1, Entries: 1, Deliveries: 2}, audit.Anchor{Seq: 1, Hash: entries[0].Hash}
+	s, err := write(h, entries[:1], nil)
+	require.NoError(t, err, "it can be exported, as evidence")
+	return s
+}
+
 // TestEveryDamageIsFoundAndItsLineNamed: lines 1 header, 2 to 4 entries, 5 and 6
 // idempotency records, 7 trailer.
 func TestEveryDamageIsFoundAndItsLineNamed(t *testing.T) {
@@ -161,6 +171,10 @@ func TestEveryDamageIsFoundAndItsLineNamed(t *testing.T) {
 		"a hash changed":          {replace(3, `"hash":"`, `"hash":"0`), "line 3:"},
 		"no event":                {replace(2, `"event":{`, `"deliveries":[],"snapshot":{`), "line 2: the record was changed"},
 		"an event of another":     {replace(2, `"invoker":"alice"`, `"invoker":"alicf"`), "is not the one that entry 1 began"},
+		"a prolonged event":       {replace(2, `"expires_at":"2026-11-02T13:00:00Z"`, `"expires_at":"2026-11-02T15:00:00Z"`), "line 2: event \"00112233445566aa\" ends at"},
+		"a revived event":         {replace(2, `"status":"closed"`, `"status":"active"`), "line 2: event \"00112233445566aa\" is active, but entry 2 says that it is closed"},
+		"an event ended":          {closedQuietly(t), "line 2: event \"00112233445566aa\" is closed, but no entry says that it is"},
+		"ended otherwise":         {replace(2, `"status":"closed"`, `"status":"expired"`), "line 2: event \"00112233445566aa\" is expired, but entry 2 says that it is closed"},
 		"an unknown status":       {replace(2, `"status":"closed"`, `"status":"paused"`), "is damaged"},
 		"a delivery's time":       {replace(2, `"1970-01-01T00:00:00Z"`, `"1960-01-01T00:00:00Z"`), `line 2: the delivery to "secops" is damaged`},
 		"a time in nanoseconds":   {replace(2, `"created_at":"2026-11-02T12:00:00Z"`, `"created_at":"2026-11-02T12:00:00.0000001Z"`), "is damaged"},
