@@ -62,6 +62,7 @@ type Store struct {
 	client *ddb.Client
 	opts   Options
 	health health
+	doubts doubts
 
 	seen    atomic.Int64                  // seq of the newest entry that this server knows of
 	changed atomic.Pointer[chan struct{}] // closed and replaced when seen moves

@@ -200,6 +200,9 @@ func (v *view) putEvent(ctx context.Context, e breakglass.Event) error {
 	if p.active != nil && p.active.ID == e.ID {
 		v.agenda[activeKey(p.active.ExpiresAt, e.ID)] = false
 	}
+	if ev.rev > 0 && ev.value.Status == breakglass.StatusActive { // its pair may not know it
+		v.agenda[activeKey(ev.value.ExpiresAt, e.ID)] = false
+	}
 	if e.Status == breakglass.StatusActive {
 		v.agenda[activeKey(e.ExpiresAt, e.ID)] = true
 	}
