@@ -19,6 +19,13 @@ import (
 type conflict struct {
 	// existing are events that were taken for new and are there.
 	existing []string
+	// atHead says that the trail has grown and nothing else was seen to have
+	// changed; head is its head, as far as DynamoDB has told it.
+	atHead bool
+	head   item
+	// busy says that another transaction was under way on the same items, and
+	// that no condition has failed yet.
+	busy bool
 }
 
 func (*conflict) Error() string { return "another transaction was faster" }
@@ -85,12 +92,18 @@ func (s *Store) guardAction(g guarded) (types.TransactWriteItem, bool) {
 	if self.rev > 0 {
 		condition, values = aws.String(condRev), item{":rev": number(self.rev)}
 	}
+	if h, ok := g.(*head); ok && self.rev > 0 {
+		*condition, values = whoseTurn(h.turn, values)
+	}
 	switch {
 	case self.dirty:
 		it := merge(self.key.item(), g.encode())
 		it[attrRev] = number(self.rev + 1)
-		return types.TransactWriteItem{Put: &types.Put{TableName: &s.opts.Table, Item: it,
-			ConditionExpression: condition, ExpressionAttributeValues: values}}, true
+		put := &types.Put{TableName: &s.opts.Table, Item: it, ConditionExpression: condition, ExpressionAttributeValues: values}
+		if self.key == keyHead {
+			put.ReturnValuesOnConditionCheckFailure = types.ReturnValuesOnConditionCheckFailureAllOld // for reseal
+		}
+		return types.TransactWriteItem{Put: put}, true
 	case self.used:
 		return types.TransactWriteItem{ConditionCheck: &types.ConditionCheck{TableName: &s.opts.Table, Key: self.key.item(),
 			ConditionExpression: condition, ExpressionAttributeValues: values}}, true
@@ -98,9 +111,85 @@ func (s *Store) guardAction(g guarded) (types.TransactWriteItem, bool) {
 	return types.TransactWriteItem{}, false
 }
 
-// commit writes the view in one transaction. A lost answer is asked for again
-// under the same token until it is known or ctx ends.
+// commit writes the view in one transaction. While nobody has changed what it
+// rests on, and only the trail has grown, it is tried again at once: a server
+// that is farther away than others would hardly ever be the first one after a
+// look at everything.
 func (v *view) commit(ctx context.Context) error {
+	pause := backoff{most: maxPause}
+	for try := 1; ; try++ {
+		if v.head.dirty {
+			if fits, err := v.yield(ctx); err != nil || !fits {
+				return either(err, &conflict{})
+			}
+		}
+		err := v.send(ctx)
+		var lost *conflict
+		if !errors.As(err, &lost) || !lost.atHead && !lost.busy || try == maxTries || ctx.Err() != nil {
+			return err
+		}
+		fits := true
+		switch {
+		case v.head.dirty && try >= asksAfter && v.head.turn == "":
+			fits, err = v.ask(ctx)
+		case lost.atHead:
+			fits, err = v.reseal(ctx, lost.head)
+		default:
+			fits, err = pause.sleep(ctx), nil
+		}
+		if err != nil || !fits {
+			return either(err, lost)
+		}
+	}
+}
+
+// either is err if there is one.
+func either(err error, other error) error {
+	if err != nil {
+		return err
+	}
+	return other
+}
+
+const (
+	// maxTries bounds how often one decision is tried.
+	maxTries = 32
+	// trailAhead is how far the trail may have got ahead of a group that is
+	// sealed again. The functions have compared their clock with the head that
+	// was read, with a tolerance of 5 seconds: up to here the new head would
+	// have given the same answer.
+	trailAhead = 4 * time.Second
+)
+
+// reseal puts the entries of the view behind another head. Everything else
+// stays conditional on what was read. fits is false when the functions must
+// look at the new head themselves.
+func (v *view) reseal(ctx context.Context, it item) (fits bool, err error) {
+	if it == nil {
+		if it, err = v.s.get(ctx, keyHead); err != nil {
+			return false, err
+		}
+	}
+	h := head{guard: guard{key: keyHead, rev: num(it[attrRev])}}
+	if err := h.decode(it); err != nil {
+		return false, err
+	}
+	for _, w := range v.entries {
+		if micros(w.entry.Timestamp) < h.high-trailAhead.Microseconds() {
+			return false, nil
+		}
+	}
+	*v.head, v.extra = h, nil
+	for _, w := range v.entries {
+		v.seal(w)
+	}
+	v.s.publish(num(it["seq"]))
+	return true, nil
+}
+
+// send makes one transaction of the view. A lost answer is asked for again
+// under the same token until it is known or ctx ends.
+func (v *view) send(ctx context.Context) error {
 	actions := v.actions()
 	if len(actions) > maxActions {
 		return errTooMany
@@ -166,20 +255,31 @@ func (v *view) conflict(err error, actions []types.TransactWriteItem) *conflict 
 		return nil
 	}
 	c := &conflict{}
+	failed, busy := 0, false
 	for i, r := range cancelled.CancellationReasons {
 		switch aws.ToString(r.Code) {
 		case "ConditionalCheckFailed":
-			if put := actions[i].Put; put != nil && aws.ToString(put.ConditionExpression) == condAbsent {
-				if id := str(put.Item["event_id"]); id != "" && keyOf(put.Item) == eventKey(id) {
-					c.existing = append(c.existing, id)
-				}
+			failed++
+			put := actions[i].Put
+			if put == nil {
+				break
 			}
-		case "None", "TransactionConflict":
+			switch id := str(put.Item["event_id"]); {
+			case keyOf(put.Item) == keyHead:
+				c.atHead, c.head = true, r.Item
+			case id != "" && keyOf(put.Item) == eventKey(id) && aws.ToString(put.ConditionExpression) == condAbsent:
+				c.existing = append(c.existing, id)
+			}
+		case "TransactionConflict":
+			busy = true
+		case "None":
 		case "ThrottlingError", "ProvisionedThroughputExceeded":
 		default: // ValidationError, ItemCollectionSizeLimitExceeded: no repetition helps
 			return nil
 		}
 	}
+	c.atHead = c.atHead && failed == 1
+	c.busy = busy && failed == 0
 	return c
 }
 
@@ -207,4 +307,7 @@ func call[T any](ctx context.Context, s *Store, f func(ctx context.Context) (T, 
 const (
 	minBackoff = 5 * time.Millisecond
 	maxBackoff = 250 * time.Millisecond
+	// maxPause is the longest wait after another server was faster: it is done
+	// by then, and waiting longer only leaves the turn to others.
+	maxPause = 20 * time.Millisecond
 )

@@ -64,7 +64,7 @@ func (s *Store) runGroup(group []*request) (left []*request) {
 	ctx, cancel := context.WithTimeout(context.Background(), s.opts.Patience)
 	defer cancel()
 	existing := map[string]bool{}
-	wait := backoff{}
+	wait := backoff{most: maxPause}
 	for most := len(group); ; {
 		fits, err := s.attempt(ctx, group[:most], existing)
 		if errors.Is(err, errTooMany) && fits > 1 {

@@ -30,7 +30,10 @@
 //
 // Callers that wait at the same time share one transaction (group commit),
 // within DynamoDB's limit of 100 actions. When another server was faster the
-// whole group runs again over fresh guards.
+// whole group runs again over fresh guards; when only the trail has grown its
+// entries are sealed again behind the new head and tried at once. A server that
+// keeps losing there asks for a turn (turn.go), so that one whose calls take
+// longer isn't left behind.
 //
 // A function that writes nothing, such as one that refuses, is not checked by a
 // write. If it looked at more than one guard, these are read a second time:

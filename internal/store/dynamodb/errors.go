@@ -42,11 +42,15 @@ func ambiguous(err error) bool {
 }
 
 // backoff is the growing, jittered wait between attempts.
-type backoff struct{ last time.Duration }
+type backoff struct{ last, most time.Duration } // most is maxBackoff when zero
 
 // sleep waits and reports whether there is time for another attempt.
 func (b *backoff) sleep(ctx context.Context) bool {
-	b.last = min(max(2*b.last, minBackoff), maxBackoff)
+	most := b.most
+	if most == 0 {
+		most = maxBackoff
+	}
+	b.last = min(max(2*b.last, minBackoff), most)
 	timer := time.NewTimer(b.last/2 + rand.N(b.last)) //nolint:gosec // spreads attempts, hides nothing
 	defer timer.Stop()
 	select {

@@ -134,7 +134,8 @@ type head struct {
 	guard
 	seq  int64
 	hash string
-	high int64 // latest timestamp of any entry, in microseconds
+	high int64  // latest timestamp of any entry, in microseconds
+	turn string // whose turn it is; see turns
 }
 
 func (h *head) encode() item {
@@ -145,7 +146,7 @@ func (h *head) decode(it item) error {
 	if str(it[attrImport]) != "" {
 		return errImporting
 	}
-	h.seq, h.hash, h.high = num(it["seq"]), str(it["hash"]), num(it["high"])
+	h.seq, h.hash, h.high, h.turn = num(it["seq"]), str(it["hash"]), num(it["high"]), str(it[attrTurn])
 	if h.seq == 0 {
 		h.hash = audit.GenesisHash
 	}

@@ -63,6 +63,7 @@ type Store struct {
 	opts   Options
 	health health
 	doubts doubts
+	turns  turns
 
 	seen    atomic.Int64                  // seq of the newest entry that this server knows of
 	changed atomic.Pointer[chan struct{}] // closed and replaced when seen moves

@@ -253,8 +253,14 @@ func (v *view) touches(e breakglass.Event) []key {
 	return keys
 }
 
-// append seals the entry: only here is its place in the trail known.
-func (v *view) append(w *entryWrite) error {
+// append takes an entry into the view.
+func (v *view) append(w *entryWrite) {
+	v.entries = append(v.entries, w)
+	v.seal(w)
+}
+
+// seal gives an entry its place in the trail: only here is it known.
+func (v *view) seal(w *entryWrite) {
 	h, e := v.head, &w.entry
 	e.Seq = h.seq + 1
 	audit.Seal(e, h.hash)
@@ -278,5 +284,4 @@ func (v *view) append(w *entryWrite) error {
 		d["sink"], d["seq"], d["due"] = text(sink), number(e.Seq), number(due)
 		v.extra = append(v.extra, d)
 	}
-	return nil
 }

@@ -15,8 +15,9 @@ type view struct {
 	guards map[key]guarded
 	head   *head
 	// agenda is what becomes of items under "active": true puts, false deletes.
-	agenda map[key]bool
-	extra  []item // new items that nothing guards: entries, deliveries, pages
+	agenda  map[key]bool
+	entries []*entryWrite // in the order of the trail
+	extra   []item        // new items that nothing guards: entries, deliveries
 	// existing are events that the group took for new in an earlier attempt,
 	// and that were there.
 	existing map[string]bool
@@ -164,7 +165,7 @@ func (v *view) apply(ctx context.Context, writes []write) error {
 			}
 			i.value, i.dirty = *w.idem, true
 		default:
-			err = v.append(w.entry)
+			v.append(w.entry)
 		}
 		if err != nil {
 			return err
