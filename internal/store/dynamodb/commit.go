@@ -17,7 +17,8 @@ import (
 
 // conflict says that somebody else changed what a group had read.
 type conflict struct {
-	// existing are events that were taken for new and are there.
+	// existing are events that were taken for new and are there, or that their
+	// pair knows in another revision than they have.
 	existing []string
 	// atHead says that the trail has grown and nothing else was seen to have
 	// changed; head is its head, as far as DynamoDB has told it.
@@ -267,7 +268,7 @@ func (v *view) conflict(err error, actions []types.TransactWriteItem) *conflict 
 			switch id := str(put.Item["event_id"]); {
 			case keyOf(put.Item) == keyHead:
 				c.atHead, c.head = true, r.Item
-			case id != "" && keyOf(put.Item) == eventKey(id) && aws.ToString(put.ConditionExpression) == condAbsent:
+			case id != "" && keyOf(put.Item) == eventKey(id):
 				c.existing = append(c.existing, id)
 			}
 		case "TransactionConflict":

@@ -83,7 +83,7 @@ func TestOnlyTheHeadIsReadAgainWhenOnlyTheTrailHasGrown(t *testing.T) {
 				case "GetItem":
 					heads.Add(1)
 				case "TransactWriteItems":
-					if writes.Add(1) > 3 {
+					if writes.Add(1) > 2 {
 						return false
 					}
 					require.NoError(t, appendOnly(context.Background(), other, "somebody"))
@@ -100,15 +100,15 @@ func TestOnlyTheHeadIsReadAgainWhenOnlyTheTrailHasGrown(t *testing.T) {
 			e := sampleEvent("alice", "prod", noon)
 			require.NoError(t, invoke(t, s, e))
 			require.EqualValues(t, 1, reads.Load(), "the guards were read once")
-			require.EqualValues(t, 4, writes.Load())
+			require.EqualValues(t, 3, writes.Load())
 			if withItem {
 				require.Zero(t, heads.Load())
 			} else {
-				require.EqualValues(t, 3, heads.Load())
+				require.EqualValues(t, 2, heads.Load())
 			}
 			entries, _, err := s.Entries(t.Context(), breakglass.EntryQuery{Limit: 10})
 			require.NoError(t, err)
-			require.Len(t, entries, 4)
+			require.Len(t, entries, 3)
 			previous := audit.GenesisHash
 			for i, e := range entries {
 				require.EqualValues(t, i+1, e.Seq)
@@ -119,7 +119,7 @@ func TestOnlyTheHeadIsReadAgainWhenOnlyTheTrailHasGrown(t *testing.T) {
 			due, _, err := s.DueDeliveries(t.Context(), "siem", noon, 10)
 			require.NoError(t, err)
 			require.Len(t, due, 1, "one for the place where the entry was put")
-			require.EqualValues(t, 4, due[0].Entry.Seq)
+			require.EqualValues(t, 3, due[0].Entry.Seq)
 		})
 	}
 }

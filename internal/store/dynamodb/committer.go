@@ -110,6 +110,7 @@ func (s *Store) attempt(ctx context.Context, group []*request, existing map[stri
 	if err := v.load(ctx); err != nil {
 		return fits, err
 	}
+	v.heal()
 	for i, r := range group[:fits] {
 		fit, err := v.run(ctx, r)
 		if err != nil {
@@ -160,6 +161,9 @@ func (v *view) run(ctx context.Context, r *request) (fit bool, err error) {
 	if t.broken != nil {
 		return true, t.broken
 	}
+	if t.damage != nil {
+		r.err = t.damage
+	}
 	if r.err != nil {
 		t.writes = nil
 	}
@@ -171,7 +175,7 @@ func (v *view) run(ctx context.Context, r *request) (fit bool, err error) {
 		return true, nil
 	}
 	if err := v.apply(ctx, t.writes); err != nil {
-		if !errors.Is(err, errBroken) {
+		if !errors.Is(err, errBroken) && !errors.Is(err, errDamaged) {
 			return true, err
 		}
 		r.err, r.rejected = err, true

@@ -22,6 +22,7 @@ type tx struct {
 	used   map[key]bool // guards that the decision rests on
 	over   bool         // fn has returned
 	broken error        // a look-up failed: nothing in this group can be trusted
+	damage error        // something that this function needs is damaged
 }
 
 var _ breakglass.Tx = (*tx)(nil)
@@ -66,16 +67,23 @@ func (t *tx) lookup(what string, allowed bool) error {
 }
 
 // use marks a guard as something that the decision rests on.
-func use[G guarded](t *tx, g G) G {
+func use[G guarded](t *tx, g G) (G, error) {
 	t.used[g.self().key] = true
-	return g
+	if err := sound(g); err != nil {
+		t.damage = err
+		return g, err
+	}
+	return g, nil
 }
 
 func (t *tx) Event(id string) (breakglass.Event, error) {
 	if err := t.lookup("event "+id, id == t.keys.EventID && id != ""); err != nil {
 		return breakglass.Event{}, err
 	}
-	ev := use(t, t.v.event(id))
+	ev, err := use(t, t.v.event(id))
+	if err != nil {
+		return breakglass.Event{}, err
+	}
 	if ev.rev == 0 && !ev.dirty {
 		return breakglass.Event{}, breakglass.ErrNotFound
 	}
@@ -91,14 +99,22 @@ func (t *tx) FindActiveByInvokerAndProfile(invoker, profile string) (*breakglass
 	if err := t.lookup("the active event of "+invoker+" on "+profile, t.announced(invoker, profile)); err != nil {
 		return nil, err
 	}
-	return use(t, t.v.pair(invoker, profile)).active.copy(), nil
+	p, err := use(t, t.v.pair(invoker, profile))
+	if err != nil {
+		return nil, err
+	}
+	return p.active.copy(), nil
 }
 
 func (t *tx) GetLastByInvokerAndProfile(invoker, profile string) (*breakglass.Event, error) {
 	if err := t.lookup("the last event of "+invoker+" on "+profile, t.announced(invoker, profile)); err != nil {
 		return nil, err
 	}
-	return use(t, t.v.pair(invoker, profile)).last.copy(), nil
+	p, err := use(t, t.v.pair(invoker, profile))
+	if err != nil {
+		return nil, err
+	}
+	return p.last.copy(), nil
 }
 
 // copy keeps callers away from the guard's own event.
@@ -125,7 +141,10 @@ func (t *tx) CountByProfileSince(profile string, since time.Time, atMost int) (b
 }
 
 func (t *tx) count(k key, since time.Time, atMost int) (breakglass.Tally, error) {
-	h := use(t, t.v.history(k))
+	h, err := use(t, t.v.history(k))
+	if err != nil {
+		return breakglass.Tally{}, err
+	}
 	tally, err := h.count(t.ctx, sinceMicros(since), atMost, func(ctx context.Context, n int64) (page, error) {
 		for _, p := range h.fresh {
 			if p.number == n {
@@ -136,9 +155,16 @@ func (t *tx) count(k key, since time.Time, atMost int) (breakglass.Tally, error)
 		if err != nil {
 			return page{}, err
 		}
-		return decodePage(n, it)
+		p, err := decodePage(n, it)
+		if err != nil {
+			err = damage(pageKey(k, n), err)
+		}
+		return p, err
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, errDamaged):
+		t.damage = err
+	case err != nil:
 		t.broken = err
 	}
 	return tally, err
@@ -148,7 +174,10 @@ func (t *tx) FindIdempotent(caller, name string) (*breakglass.Idempotent, error)
 	if err := t.lookup("idempotency key of "+caller, t.idempotent(caller, name)); err != nil {
 		return nil, err
 	}
-	i := use(t, t.v.idempotent(caller, name))
+	i, err := use(t, t.v.idempotent(caller, name))
+	if err != nil {
+		return nil, err
+	}
 	if i.rev == 0 && !i.dirty {
 		return nil, nil
 	}

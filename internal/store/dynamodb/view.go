@@ -85,7 +85,8 @@ func (v *view) idempotent(caller, name string) *idempotent {
 	return guardOf(v, idempotencyKey(caller, name), func(g guard) *idempotent { return &idempotent{guard: g} })
 }
 
-// load reads every guard that was named and not read yet, in one call.
+// load reads every guard that was named and not read yet, in one call. One that
+// is damaged is the trouble of the functions that use it, except for the head.
 func (v *view) load(ctx context.Context) error {
 	var keys []key
 	for k, g := range v.guards {
@@ -103,8 +104,22 @@ func (v *view) load(ctx context.Context) error {
 	for _, k := range keys {
 		g := v.guards[k]
 		g.self().rev = num(found[k][attrRev])
-		if err := g.decode(found[k]); err != nil {
+		switch err := g.decode(found[k]); {
+		case err == nil:
+		case k == keyHead:
 			return fmt.Errorf("item %s/%s: %w", k.pk, k.sk, err)
+		default:
+			g.self().err = damage(k, err)
+		}
+	}
+	return nil
+}
+
+// sound is the damage of these guards.
+func sound(guards ...guarded) error {
+	for _, g := range guards {
+		if err := g.self().err; err != nil {
+			return err
 		}
 	}
 	return nil
@@ -160,6 +175,9 @@ func (v *view) apply(ctx context.Context, writes []write) error {
 			err = v.putEvent(ctx, exact(*w.event))
 		case w.idem != nil:
 			i := v.idempotent(w.idem.Caller, w.idem.Key)
+			if err := sound(i); err != nil {
+				return err
+			}
 			if i.rev != 0 || i.dirty {
 				err = fmt.Errorf("%w: an idempotency record can't be replaced", errBroken)
 			}
@@ -172,6 +190,21 @@ func (v *view) apply(ctx context.Context, writes []write) error {
 		}
 	}
 	return nil
+}
+
+// heal takes events that were read by themselves into pairs that have an older
+// revision of them. Such a pair comes of a restore or a replication of single items.
+func (v *view) heal() {
+	for id := range v.existing {
+		ev := v.event(id)
+		p, ok := v.guards[pairKey(ev.value.Invoker, ev.value.Profile)].(*pair)
+		if !ok || sound(ev, p) != nil {
+			continue
+		}
+		if known := p.known(id); known != nil && known.rev < ev.rev {
+			_ = p.note(revised{ev.value, ev.rev}) // refused when the pair has another active event: then that counts
+		}
+	}
 }
 
 // putEvent inserts or replaces an event and keeps its guards in step. An event
@@ -190,9 +223,15 @@ func (v *view) putEvent(ctx context.Context, e breakglass.Event) error {
 	if err := v.load(ctx); err != nil { // the pair of an event that was named by its id alone
 		return err
 	}
-	if ev.rev == 0 && !ev.dirty {
+	if err := sound(ev, p); err != nil {
+		return err
+	}
+	if ev.rev == 0 && !ev.dirty && p.known(e.ID) == nil {
 		user, profile := v.history(userKey(e.Invoker)), v.history(profileKey(e.Profile))
 		if err := v.load(ctx); err != nil {
+			return err
+		}
+		if err := sound(user, profile); err != nil {
 			return err
 		}
 		user.add(micros(e.CreatedAt))
