@@ -64,6 +64,7 @@ type Store struct {
 	health health
 	doubts doubts
 	turns  turns
+	pages  pages
 
 	seen    atomic.Int64                  // seq of the newest entry that this server knows of
 	changed atomic.Pointer[chan struct{}] // closed and replaced when seen moves

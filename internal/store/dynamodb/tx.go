@@ -151,15 +151,7 @@ func (t *tx) count(k key, since time.Time, atMost int) (breakglass.Tally, error)
 				return p, nil
 			}
 		}
-		it, err := t.v.s.get(ctx, pageKey(k, n))
-		if err != nil {
-			return page{}, err
-		}
-		p, err := decodePage(n, it)
-		if err != nil {
-			err = damage(pageKey(k, n), err)
-		}
-		return p, err
+		return t.v.s.page(ctx, k, n, atMost/pageSize+1)
 	})
 	switch {
 	case errors.Is(err, errDamaged):
