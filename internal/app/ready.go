@@ -2,17 +2,19 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"breakglass/internal/api"
 	"breakglass/internal/reload"
+	"breakglass/internal/store/dynamodb"
 )
 
 // ready reports what the server needs in order to grant anything. Anybody may
 // ask, so paths and causes stay in the log.
 func (a *App) ready(ctx context.Context) []api.Check {
 	checks := []api.Check{
-		check("store", a.store.Ping(ctx), "reachable and writable", "can't be written to; see the server's log"),
+		storeCheck(a.store.Ping(ctx)),
 		check("clock", a.service.CheckClock(ctx), "agrees with the audit trail", "lies behind the audit trail; see the server's log"),
 		rulesCheck("policy", a.rules.policy.Status()),
 		trailCheck(a.unexplained),
@@ -36,6 +38,14 @@ func check(name string, err error, good, bad string) api.Check {
 		return api.Check{Name: name, Detail: bad}
 	}
 	return api.Check{Name: name, OK: true, Detail: good}
+}
+
+// storeCheck names the one trouble that no waiting mends.
+func storeCheck(err error) api.Check {
+	if errors.Is(err, dynamodb.ErrBehind) {
+		return check("store", err, "", "can't be written to: "+dynamodb.ErrBehind.Error()+"; see docs/dynamodb.md")
+	}
+	return check("store", err, "reachable and writable", "can't be written to; see the server's log")
 }
 
 // trailCheck is green either way: whoever changed the database must not be able

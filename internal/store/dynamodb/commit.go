@@ -24,6 +24,10 @@ type conflict struct {
 	// changed; head is its head, as far as DynamoDB has told it.
 	atHead bool
 	head   item
+	// damaged are guards that contradict what is stored.
+	damaged []key
+	// behind says that an entry is stored where the head says that the trail ends.
+	behind bool
 	// busy says that another transaction was under way on the same items, and
 	// that no condition has failed yet.
 	busy bool
@@ -53,7 +57,7 @@ func (v *view) actions() []types.TransactWriteItem {
 		}
 		if h, ok := g.(*history); ok {
 			for _, p := range h.fresh {
-				out = append(out, v.s.putAction(merge(pageKey(h.key, p.number).item(), encodePage(p))))
+				out = append(out, v.s.createAction(merge(pageKey(h.key, p.number).item(), encodePage(p))))
 			}
 		}
 	}
@@ -63,6 +67,9 @@ func (v *view) actions() []types.TransactWriteItem {
 			continue
 		}
 		out = append(out, types.TransactWriteItem{Delete: &types.Delete{TableName: &v.s.opts.Table, Key: k.item()}})
+	}
+	for _, it := range v.created {
+		out = append(out, v.s.createAction(it))
 	}
 	for _, it := range v.extra {
 		out = append(out, v.s.putAction(it))
@@ -84,6 +91,11 @@ func merge(dst, src item) item {
 
 func (s *Store) putAction(it item) types.TransactWriteItem {
 	return types.TransactWriteItem{Put: &types.Put{TableName: &s.opts.Table, Item: it}}
+}
+
+// createAction puts what must not be there yet: entries and pages never change.
+func (s *Store) createAction(it item) types.TransactWriteItem {
+	return types.TransactWriteItem{Put: &types.Put{TableName: &s.opts.Table, Item: it, ConditionExpression: aws.String(condAbsent)}}
 }
 
 // guardAction writes a guard that changes, or checks one that a decision rests on.
@@ -180,7 +192,7 @@ func (v *view) reseal(ctx context.Context, it item) (fits bool, err error) {
 			return false, nil
 		}
 	}
-	*v.head, v.extra = h, nil
+	*v.head, v.created, v.extra = h, nil, nil
 	for _, w := range v.entries {
 		v.seal(w)
 	}
@@ -206,6 +218,11 @@ func (v *view) send(ctx context.Context) error {
 			return nil
 		}
 		lost := v.conflict(err, actions)
+		if lost != nil && lost.behind && !uncertain {
+			if behind, err := v.s.behind(ctx); err != nil || behind {
+				return either(err, ErrBehind)
+			}
+		}
 		switch {
 		case lost != nil && !uncertain:
 			return lost
@@ -256,11 +273,15 @@ func (v *view) conflict(err error, actions []types.TransactWriteItem) *conflict 
 		return nil
 	}
 	c := &conflict{}
-	failed, busy := 0, false
+	failed, trailFailed, busy := 0, 0, false
+	var overgrown []key // histories whose next page is there
 	for i, r := range cancelled.CancellationReasons {
 		switch aws.ToString(r.Code) {
 		case "ConditionalCheckFailed":
 			failed++
+			if actions[i].Put != nil && strings.HasPrefix(keyOf(actions[i].Put.Item).pk, "journal") {
+				trailFailed++
+			}
 			put := actions[i].Put
 			if put == nil {
 				break
@@ -270,6 +291,10 @@ func (v *view) conflict(err error, actions []types.TransactWriteItem) *conflict 
 				c.atHead, c.head = true, r.Item
 			case id != "" && keyOf(put.Item) == eventKey(id):
 				c.existing = append(c.existing, id)
+			case put.Item["body"] != nil:
+				c.behind = true
+			case put.Item["before"] != nil:
+				overgrown = append(overgrown, key{keyOf(put.Item).pk, "history"})
 			}
 		case "TransactionConflict":
 			busy = true
@@ -279,7 +304,11 @@ func (v *view) conflict(err error, actions []types.TransactWriteItem) *conflict 
 			return nil
 		}
 	}
-	c.atHead = c.atHead && failed == 1
+	if failed == len(overgrown) { // else the histories have merely moved on
+		c.damaged = overgrown
+	}
+	c.behind = c.behind && !c.atHead
+	c.atHead = c.atHead && failed == trailFailed
 	c.busy = busy && failed == 0
 	return c
 }

@@ -63,10 +63,10 @@ func (s *Store) runGroup(group []*request) (left []*request) {
 	defer s.lost(&group) // a test's FailNow inside fn ends this goroutine
 	ctx, cancel := context.WithTimeout(context.Background(), s.opts.Patience)
 	defer cancel()
-	existing := map[string]bool{}
+	existing, damaged := map[string]bool{}, map[key]bool{}
 	wait := backoff{most: maxPause}
 	for most := len(group); ; {
-		fits, err := s.attempt(ctx, group[:most], existing)
+		fits, err := s.attempt(ctx, group[:most], existing, damaged)
 		if errors.Is(err, errTooMany) && fits > 1 {
 			most = fits / 2
 			continue
@@ -74,7 +74,7 @@ func (s *Store) runGroup(group []*request) (left []*request) {
 		var lost *conflict
 		switch {
 		case err == nil || !errors.As(err, &lost):
-			s.health.note(s.opts.Now(), err)
+			s.note(err)
 			answer(group[:fits], err)
 			left, group = group[fits:], nil
 			return left
@@ -87,6 +87,9 @@ func (s *Store) runGroup(group []*request) (left []*request) {
 		for _, id := range lost.existing {
 			existing[id] = true
 		}
+		for _, k := range lost.damaged {
+			damaged[k] = true
+		}
 	}
 }
 
@@ -95,8 +98,9 @@ var errAgain = &conflict{}
 
 // attempt runs as many requests of the group as fit into one transaction over
 // a fresh view, and commits.
-func (s *Store) attempt(ctx context.Context, group []*request, existing map[string]bool) (fits int, err error) {
+func (s *Store) attempt(ctx context.Context, group []*request, existing map[string]bool, damaged map[key]bool) (fits int, err error) {
 	v := newView(s, existing)
+	v.damaged = damaged
 	for id := range existing {
 		v.event(id)
 	}

@@ -61,6 +61,12 @@ func (b *backoff) sleep(ctx context.Context) bool {
 	}
 }
 
+// ErrBehind is what nothing can be written for until somebody has looked at the
+// table: the next audit entry is there, and the head doesn't know it. A restore
+// or a replication of single items leaves that behind. Going on would overwrite
+// a part of the trail.
+var ErrBehind = errors.New("the head of the trail is behind its entries")
+
 // failure is the answer to callers whose transaction didn't succeed.
 func failure(err error) error {
 	var u *unresolved
@@ -72,6 +78,10 @@ func failure(err error) error {
 	case errors.As(err, &c):
 		return &breakglass.Error{Code: breakglass.CodeUnavailable, Temporary: true, RetryAfter: time.Second, Cause: err,
 			Message: "Too many calls change the same records at this moment. Nothing was changed; try again."}
+	case errors.Is(err, ErrBehind):
+		return &breakglass.Error{Code: breakglass.CodeUnavailable, Cause: err,
+			Message: "The head of the audit trail is behind its entries, as after a partial restore. Nothing was changed, and nothing can be " +
+				"until an operator has looked at the table."}
 	case errors.Is(err, errBroken):
 		return err
 	}

@@ -295,7 +295,7 @@ func (v *view) seal(w *entryWrite) {
 	if w.snapshot != "" {
 		it["snapshot"] = text(w.snapshot)
 	}
-	v.extra = append(v.extra, it)
+	v.created = append(v.created, it)
 	due := int64(1) // both are long past: due at once, the urgent ones first
 	if e.Event.Urgent() {
 		due = 0

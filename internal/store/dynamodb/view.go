@@ -17,10 +17,13 @@ type view struct {
 	// agenda is what becomes of items under "active": true puts, false deletes.
 	agenda  map[key]bool
 	entries []*entryWrite // in the order of the trail
-	extra   []item        // new items that nothing guards: entries, deliveries
+	created []item        // entries, sealed
+	extra   []item        // other new items that nothing guards: deliveries
 	// existing are events that the group took for new in an earlier attempt,
 	// and that were there.
 	existing map[string]bool
+	// damaged are guards that an earlier attempt has shown to contradict what is stored.
+	damaged map[key]bool
 	// torn says that some function looked at several guards, so that only a
 	// write or a second look shows that they belong together.
 	torn bool
@@ -104,7 +107,11 @@ func (v *view) load(ctx context.Context) error {
 	for _, k := range keys {
 		g := v.guards[k]
 		g.self().rev = num(found[k][attrRev])
-		switch err := g.decode(found[k]); {
+		err := g.decode(found[k])
+		if err == nil && v.damaged[k] {
+			err = errors.New("its next page is stored already")
+		}
+		switch {
 		case err == nil:
 		case k == keyHead:
 			return fmt.Errorf("item %s/%s: %w", k.pk, k.sk, err)
@@ -151,7 +158,7 @@ func (v *view) confirm(ctx context.Context) (bool, error) {
 
 // writes reports whether the group changes anything.
 func (v *view) writes() bool {
-	if len(v.extra) > 0 || len(v.agenda) > 0 {
+	if len(v.created) > 0 || len(v.extra) > 0 || len(v.agenda) > 0 {
 		return true
 	}
 	for _, g := range v.guards {
