@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"maps"
+	"net/http/httptrace"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -211,13 +213,17 @@ func (v *view) send(ctx context.Context) error {
 	uncertain := false
 	wait := backoff{}
 	for {
+		var sent atomic.Bool
 		_, err := call(ctx, v.s, func(ctx context.Context) (*ddb.TransactWriteItemsOutput, error) {
-			return v.s.client.TransactWriteItems(ctx, in, once)
+			return v.s.client.TransactWriteItems(watched(ctx, &sent), in, once)
 		})
 		if err == nil {
 			return nil
 		}
-		lost := v.conflict(err, actions)
+		lost, refusal := v.conflict(err, actions)
+		if refusal != nil {
+			err = refusal
+		}
 		if lost != nil && lost.behind && !uncertain {
 			if behind, err := v.s.behind(ctx); err != nil || behind {
 				return either(err, ErrBehind)
@@ -226,12 +232,17 @@ func (v *view) send(ctx context.Context) error {
 		switch {
 		case lost != nil && !uncertain:
 			return lost
+		case refusal != nil && !uncertain:
+			return refusal
 		case lost != nil || final(err):
 			// An attempt whose answer was lost may have been the one that made
 			// the conditions fail: the trail knows.
 			return v.resolve(ctx, uncertain, lost, err)
 		}
-		uncertain = uncertain || ambiguous(err)
+		uncertain = uncertain || sent.Load() && ambiguous(err)
+		if isThrottled(err) && !uncertain {
+			return err
+		}
 		if !wait.sleep(ctx) {
 			return &unresolved{cause: err, uncertain: uncertain}
 		}
@@ -265,14 +276,14 @@ type unresolved struct {
 func (u *unresolved) Error() string { return u.cause.Error() }
 func (u *unresolved) Unwrap() error { return u.cause }
 
-// conflict reads the reasons of a cancelled transaction; nil when err is
-// something else.
-func (v *view) conflict(err error, actions []types.TransactWriteItem) *conflict {
+// conflict reads the reasons of a cancelled transaction: somebody else was
+// faster, or DynamoDB refuses it. Both are nil when err is something else.
+func (v *view) conflict(err error, actions []types.TransactWriteItem) (c *conflict, refusal error) {
 	var cancelled *types.TransactionCanceledException
 	if !errors.As(err, &cancelled) {
-		return nil
+		return nil, nil
 	}
-	c := &conflict{}
+	c = &conflict{}
 	failed, trailFailed, busy := 0, 0, false
 	var overgrown []key // histories whose next page is there
 	for i, r := range cancelled.CancellationReasons {
@@ -300,9 +311,13 @@ func (v *view) conflict(err error, actions []types.TransactWriteItem) *conflict 
 			busy = true
 		case "None":
 		case "ThrottlingError", "ProvisionedThroughputExceeded":
+			refusal = &throttled{err}
 		default: // ValidationError, ItemCollectionSizeLimitExceeded: no repetition helps
-			return nil
+			return nil, &defect{err}
 		}
+	}
+	if failed == 0 && refusal != nil {
+		return nil, refusal
 	}
 	if failed == len(overgrown) { // else the histories have merely moved on
 		c.damaged = overgrown
@@ -310,7 +325,13 @@ func (v *view) conflict(err error, actions []types.TransactWriteItem) *conflict 
 	c.behind = c.behind && !c.atHead
 	c.atHead = c.atHead && failed == trailFailed
 	c.busy = busy && failed == 0
-	return c
+	return c, nil
+}
+
+// watched notes whether a connection was had for a call: without one nothing
+// can have been sent, whatever the error is.
+func watched(ctx context.Context, sent *atomic.Bool) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }})
 }
 
 // once leaves repetitions to us: whether an answer was lost must not be hidden.
@@ -322,16 +343,25 @@ func newToken() string {
 	return hex.EncodeToString(b[:])
 }
 
-// call makes one call under the time limit of a single call.
-func call[T any](ctx context.Context, s *Store, f func(ctx context.Context) (T, error)) (out T, err error) {
+// ended is ErrClosed after Close.
+func (s *Store) ended() error {
 	select {
 	case <-s.done: // what was accepted before Close still needs its calls
-		return out, ErrClosed
+		return ErrClosed
 	default:
+		return nil
+	}
+}
+
+// call makes one call under the time limit of a single call.
+func call[T any](ctx context.Context, s *Store, f func(ctx context.Context) (T, error)) (out T, err error) {
+	if err := s.ended(); err != nil {
+		return out, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.opts.CallTimeout)
 	defer cancel()
-	return f(ctx)
+	out, err = f(ctx)
+	return out, classified(err)
 }
 
 const (

@@ -61,15 +61,33 @@ func (s *Store) collect(waiting []*request) ([]*request, bool) {
 // ends, and answers them. It returns those that found no room.
 func (s *Store) runGroup(group []*request) (left []*request) {
 	defer s.lost(&group) // a test's FailNow inside fn ends this goroutine
-	ctx, cancel := context.WithTimeout(context.Background(), s.opts.Patience)
+	ctx, cancel := context.WithTimeout(s.life, s.opts.Patience)
 	defer cancel()
 	existing, damaged := map[string]bool{}, map[key]bool{}
-	wait := backoff{most: maxPause}
+	wait, capacity := backoff{most: maxPause}, backoff{}
+	var scarce error
 	for most := len(group); ; {
 		fits, err := s.attempt(ctx, group[:most], existing, damaged)
 		if errors.Is(err, errTooMany) && fits > 1 {
 			most = fits / 2
 			continue
+		}
+		var refused *defect
+		if errors.As(err, &refused) && fits > 1 {
+			most = 1 // whoever it is about, the others needn't fail with it
+			continue
+		}
+		if isThrottled(err) {
+			if scarce = err; capacity.sleep(ctx) {
+				continue
+			}
+		}
+		var u *unresolved
+		if err != nil && ctx.Err() != nil && scarce != nil && !errors.As(err, &u) {
+			err = scarce // time ran out over that
+		}
+		if err != nil && s.life.Err() != nil && !errors.As(err, &u) {
+			err = ErrClosed
 		}
 		var lost *conflict
 		switch {

@@ -51,7 +51,7 @@ func (s *Store) Events(ctx context.Context, q breakglass.EventQuery) ([]breakgla
 	}
 	first, last, ok := window(q)
 	if !ok {
-		return nil, nil
+		return nil, s.ended()
 	}
 	var all []breakglass.Event
 	for _, l := range listings(q) {

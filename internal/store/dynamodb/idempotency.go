@@ -76,7 +76,7 @@ func (s *Store) writeAll(ctx context.Context, all []types.WriteRequest) error {
 		left := out.UnprocessedItems[s.opts.Table]
 		all = append(left, all...)
 		if len(left) > 0 && !wait.sleep(ctx) {
-			return errors.New("DynamoDB throttles writes")
+			return &throttled{errors.New("writes are left undone")}
 		}
 	}
 	return nil

@@ -38,14 +38,3 @@ func TestARemovedEntryIsAGapThatEveryReaderSees(t *testing.T) {
 		require.Less(t, time.Since(begun), 10*time.Second)
 	}
 }
-
-func TestAClosedStoreAnswersNothing(t *testing.T) {
-	s := openTest(t, newTable(t))
-	require.NoError(t, s.Close())
-	_, err := s.Events(t.Context(), breakglass.EventQuery{Limit: 1, Now: time.Now()})
-	require.ErrorIs(t, err, ErrClosed)
-	_, err = s.Head(t.Context())
-	require.ErrorIs(t, err, ErrClosed)
-	_, err = s.Event(t.Context(), "0123456789abcdef")
-	require.ErrorIs(t, err, ErrClosed)
-}

@@ -73,6 +73,8 @@ type Store struct {
 	closed   bool
 	requests chan *request
 	stop     context.CancelFunc // of what runs in the background
+	life     context.Context    // of transactions; it ends some time after Close has begun
+	end      context.CancelFunc // of life
 	running  sync.WaitGroup
 	closing  chan struct{} // closed when Close begins
 	done     chan struct{} // closed when everything has ended
@@ -88,6 +90,7 @@ func Open(ctx context.Context, cfg aws.Config, opts Options) (*Store, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
+	s.life, s.end = context.WithCancel(context.Background())
 	background, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.running.Go(s.commitLoop)
@@ -116,7 +119,8 @@ func newClient(cfg aws.Config, opts Options) *ddb.Client {
 }
 
 // Close stops accepting transactions and finishes those that were accepted.
-// Calling it again does nothing.
+// While DynamoDB doesn't answer it waits as long as for one transaction; those
+// that aren't finished by then fail. Calling it again does nothing.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -129,7 +133,10 @@ func (s *Store) Close() error {
 	close(s.closing)
 	s.mu.Unlock()
 	s.stop()
+	timer := time.AfterFunc(s.opts.Patience, s.end)
 	s.running.Wait()
+	timer.Stop()
+	s.end()
 	close(s.done)
 	return nil
 }
