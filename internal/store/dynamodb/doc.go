@@ -16,6 +16,11 @@
 //	idempotency           SHA-256 of caller and key guard: an idempotency record
 //	meta                  schema                    the version of this layout
 //
+// "latest timestamp" is the attribute high of entries and head. The hash of an
+// entry does not cover it: it only finds the beginning of a search by time, and
+// shows a clock that lies behind. Who changes it in the table can hide entries
+// from a search by time, and from nobody who reads or verifies the trail.
+//
 // While an import fills the table the head carries the attribute "import_run" and
 // nothing else: no transaction can be made, and no server starts.
 //
