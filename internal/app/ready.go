@@ -50,6 +50,8 @@ func storeCheck(err error) api.Check {
 	switch {
 	case errors.Is(err, dynamodb.ErrImporting):
 		c.Detail = "is being filled by an import that isn't finished: run breakglassd import again to finish it"
+	case errors.Is(err, dynamodb.ErrBehind):
+		c.Detail = "can't be written to: " + dynamodb.ErrBehind.Error() + "; see docs/dynamodb.md"
 	case err == nil:
 		c.OK, c.Detail = true, "reachable and writable"
 	}

@@ -62,20 +62,38 @@ func (s *Store) collect(waiting []*request) ([]*request, bool) {
 // ends, and answers them. It returns those that found no room.
 func (s *Store) runGroup(group []*request) (left []*request) {
 	defer s.lost(&group) // a test's FailNow inside fn ends this goroutine
-	ctx, cancel := context.WithTimeout(context.Background(), s.opts.Patience)
+	ctx, cancel := context.WithTimeout(s.life, s.opts.Patience)
 	defer cancel()
-	existing := map[string]bool{}
-	wait := backoff{}
+	existing, damaged := map[string]bool{}, map[key]bool{}
+	wait, capacity := backoff{most: maxPause}, backoff{}
+	var scarce error
 	for most := len(group); ; {
-		fits, err := s.attempt(ctx, group[:most], existing)
+		fits, err := s.attempt(ctx, group[:most], existing, damaged)
 		if errors.Is(err, errTooMany) && fits > 1 {
 			most = fits / 2
 			continue
 		}
+		var refused *defect
+		if errors.As(err, &refused) && fits > 1 {
+			most = 1 // whoever it is about, the others needn't fail with it
+			continue
+		}
+		if isThrottled(err) {
+			if scarce = err; capacity.sleep(ctx) {
+				continue
+			}
+		}
+		var u *unresolved
+		if err != nil && ctx.Err() != nil && scarce != nil && !errors.As(err, &u) {
+			err = scarce // time ran out over that
+		}
+		if err != nil && s.life.Err() != nil && !(errors.As(err, &u) && u.uncertain) {
+			err = ErrClosed
+		}
 		var lost *conflict
 		switch {
 		case err == nil || !errors.As(err, &lost):
-			s.health.note(s.opts.Now(), err)
+			s.note(err)
 			answer(group[:fits], err)
 			left, group = group[fits:], nil
 			return left
@@ -88,6 +106,9 @@ func (s *Store) runGroup(group []*request) (left []*request) {
 		for _, id := range lost.existing {
 			existing[id] = true
 		}
+		for _, k := range lost.damaged {
+			damaged[k] = true
+		}
 	}
 }
 
@@ -96,8 +117,9 @@ var errAgain = &conflict{}
 
 // attempt runs as many requests of the group as fit into one transaction over
 // a fresh view, and commits.
-func (s *Store) attempt(ctx context.Context, group []*request, existing map[string]bool) (fits int, err error) {
+func (s *Store) attempt(ctx context.Context, group []*request, existing map[string]bool, damaged map[key]bool) (fits int, err error) {
 	v := newView(s, existing)
+	v.damaged = damaged
 	for id := range existing {
 		v.event(id)
 	}
@@ -111,6 +133,7 @@ func (s *Store) attempt(ctx context.Context, group []*request, existing map[stri
 	if err := v.load(ctx); err != nil {
 		return fits, err
 	}
+	v.heal()
 	for i, r := range group[:fits] {
 		fit, err := v.run(ctx, r)
 		if err != nil {
@@ -161,6 +184,9 @@ func (v *view) run(ctx context.Context, r *request) (fit bool, err error) {
 	if t.broken != nil {
 		return true, t.broken
 	}
+	if t.damage != nil {
+		r.err = t.damage
+	}
 	if r.err != nil {
 		t.writes = nil
 	}
@@ -172,7 +198,7 @@ func (v *view) run(ctx context.Context, r *request) (fit bool, err error) {
 		return true, nil
 	}
 	if err := v.apply(ctx, t.writes); err != nil {
-		if !errors.Is(err, errBroken) {
+		if !errors.Is(err, errBroken) && !errors.Is(err, errDamaged) {
 			return true, err
 		}
 		r.err, r.rejected = err, true

@@ -18,6 +18,11 @@
 //	meta                  schema                    the version of this layout
 //	meta                  sink#SINK                 the sink has, or once had, notifications
 //
+// "latest timestamp" is the attribute high of entries and head. The hash of an
+// entry does not cover it: it only finds the beginning of a search by time, and
+// shows a clock that lies behind. Who changes it in the table can hide entries
+// from a search by time, and from nobody who reads or verifies the trail.
+//
 // While an import fills the table the head carries the attribute "import_run" and
 // nothing else: no transaction can be made, and no server starts.
 //
@@ -32,7 +37,10 @@
 //
 // Callers that wait at the same time share one transaction (group commit),
 // within DynamoDB's limit of 100 actions. When another server was faster the
-// whole group runs again over fresh guards.
+// whole group runs again over fresh guards; when only the trail has grown its
+// entries are sealed again behind the new head and tried at once. A server that
+// keeps losing there asks for a turn (turn.go), so that one whose calls take
+// longer isn't left behind.
 //
 // A function that writes nothing, such as one that refuses, is not checked by a
 // write. If it looked at more than one guard, these are read a second time:

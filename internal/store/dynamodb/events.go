@@ -28,46 +28,6 @@ func (s *Store) Event(ctx context.Context, id string) (breakglass.Event, error) 
 	return decodeEvent(it)
 }
 
-// ActiveByExpiry implements breakglass.Store. It reads consistently: what was
-// invoked a moment ago is in it.
-func (s *Store) ActiveByExpiry(ctx context.Context, limit int) ([]breakglass.Event, error) {
-	if limit < 1 {
-		return nil, errLimit
-	}
-	var keys []key
-	err := s.query(ctx, &ddb.QueryInput{
-		ConsistentRead:            aws.Bool(true),
-		KeyConditionExpression:    aws.String("pk = :pk"),
-		ExpressionAttributeValues: item{":pk": text(pkActive)},
-		Limit:                     aws.Int32(int32(min(limit, 1000))), // bounded
-	}, func(it item) (bool, error) {
-		_, id, _ := strings.Cut(str(it[attrSK]), "#")
-		keys = append(keys, eventKey(id))
-		return len(keys) < limit, nil
-	})
-	if err != nil || len(keys) == 0 {
-		return nil, unavailableOrNil(err)
-	}
-	found, err := s.getAll(ctx, keys)
-	if err != nil {
-		return nil, unavailable(err)
-	}
-	var events []breakglass.Event
-	for _, k := range keys {
-		if found[k] == nil {
-			continue
-		}
-		e, err := decodeEvent(found[k])
-		if err != nil {
-			return nil, err
-		}
-		if e.Status == breakglass.StatusActive { // it may have ended between the two reads
-			events = append(events, e)
-		}
-	}
-	return events, nil
-}
-
 // ClaimExpiry implements breakglass.Store.
 func (s *Store) ClaimExpiry(ctx context.Context, ev breakglass.Event, now, until time.Time) error {
 	return s.claim(ctx, activeKey(ev.ExpiresAt, ev.ID), now, until)
@@ -91,7 +51,7 @@ func (s *Store) Events(ctx context.Context, q breakglass.EventQuery) ([]breakgla
 	}
 	first, last, ok := window(q)
 	if !ok {
-		return nil, nil
+		return nil, s.ended()
 	}
 	var all []breakglass.Event
 	for _, l := range listings(q) {

@@ -48,7 +48,10 @@ func (t *tx) FindFactor(name string) (*breakglass.Factor, error) {
 	if err := t.lookup("second factor of "+name, t.factor(name)); err != nil {
 		return nil, err
 	}
-	f := use(t, t.v.factor(name))
+	f, err := use(t, t.v.factor(name))
+	if err != nil {
+		return nil, err
+	}
 	if f.value == nil {
 		return nil, nil
 	}
@@ -84,7 +87,11 @@ type factorWrite struct {
 	value *breakglass.Factor
 }
 
-func (v *view) putFactor(w *factorWrite) {
+func (v *view) putFactor(w *factorWrite) error {
 	f := v.factor(w.name)
+	if err := sound(f); err != nil {
+		return err
+	}
 	f.value, f.dirty = w.value, true
+	return nil
 }

@@ -17,6 +17,7 @@ type guard struct {
 	rev   int64 // as read
 	used  bool  // a decision has looked at it
 	dirty bool  // it changes
+	err   error // what is stored can't be understood: whoever needs it fails, and nobody else
 }
 
 func (g *guard) self() *guard { return g }
@@ -41,6 +42,16 @@ func (e *event) decode(it item) (err error) {
 		e.value, err = decodeEvent(it)
 	}
 	return err
+}
+
+// errDamaged is something in the table that can't be understood.
+var errDamaged = errors.New("a record is damaged")
+
+// damage names a damaged item to whoever needs it.
+func damage(k key, err error) error {
+	return &breakglass.Error{Code: breakglass.CodeUnavailable, Cause: fmt.Errorf("%w: item %s/%s: %w", errDamaged, k.pk, k.sk, err),
+		Message: "A record that this call rests on is damaged: it was changed in the store behind the server's back. " +
+			"Nothing was changed. An operator has to look at the server's log."}
 }
 
 // revised is an event inside the guard of its pair, with the revision that the
@@ -134,7 +145,8 @@ type head struct {
 	guard
 	seq  int64
 	hash string
-	high int64 // latest timestamp of any entry, in microseconds
+	high int64  // latest timestamp of any entry, in microseconds
+	turn string // whose turn it is; see turns
 }
 
 func (h *head) encode() item {
@@ -145,7 +157,7 @@ func (h *head) decode(it item) error {
 	if str(it[attrImport]) != "" {
 		return errImporting
 	}
-	h.seq, h.hash, h.high = num(it["seq"]), str(it["hash"]), num(it["high"])
+	h.seq, h.hash, h.high, h.turn = num(it["seq"]), str(it["hash"]), num(it["high"]), str(it[attrTurn])
 	if h.seq == 0 {
 		h.hash = audit.GenesisHash
 	}

@@ -24,7 +24,37 @@ func (h *health) note(now time.Time, err error) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if err == nil && errors.Is(h.err, ErrBehind) {
+		return // a refusal proves nothing about the trail; Ping looks at it
+	}
 	h.err, h.at = err, now
+}
+
+// note remembers how a group ended, and says so when people have to act.
+func (s *Store) note(err error) {
+	if errors.Is(err, ErrBehind) {
+		s.opts.Log.Error("nothing can be written: " + ErrBehind.Error() +
+			"; restore the whole table to one instant, or the head (item journal/head) to that of the newest entry, and run bgctl verify")
+	}
+	s.health.note(s.opts.Now(), err)
+}
+
+// behind reports that the trail goes on where its head says that it ends.
+func (s *Store) behind(ctx context.Context) (bool, error) {
+	var seq int64
+	for look := 1; ; look++ { // the trail may grow between two looks
+		it, err := s.get(ctx, keyHead)
+		if err != nil {
+			return false, err
+		}
+		if look == 2 {
+			return num(it["seq"]) == seq, nil
+		}
+		seq = num(it["seq"])
+		if it, err = s.get(ctx, entryKey(seq+1)); err != nil || it == nil {
+			return false, err
+		}
+	}
 }
 
 // provenFor is how long a transaction proves that the table takes more.
@@ -35,6 +65,13 @@ func (h *health) proven(now time.Time) bool {
 	defer h.mu.Unlock()
 	since := now.Sub(h.at)
 	return h.err == nil && since >= 0 && since < provenFor
+}
+
+// forget makes the next note count, whatever came before.
+func (h *health) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.err, h.at = nil, time.Time{}
 }
 
 // Ping reports whether the store can commit now: it writes an item of its own,
@@ -49,6 +86,12 @@ func (s *Store) Ping(ctx context.Context) error {
 	if s.health.proven(s.opts.Now()) {
 		return nil
 	}
+	if behind, err := s.behind(ctx); err != nil || behind {
+		err = either(err, ErrBehind)
+		s.health.note(s.opts.Now(), err)
+		return fmt.Errorf("table %s: %w", s.opts.Table, err)
+	}
+	s.health.forget()
 	v := newView(s, nil)
 	v.extra = []item{merge(key{"meta", "probe"}.item(), item{"at": text(stamp(s.opts.Now()))})}
 	err := v.commit(ctx)

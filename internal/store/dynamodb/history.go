@@ -68,8 +68,11 @@ func (h *history) count(ctx context.Context, since int64, atMost int, get func(c
 	i, _ := slices.BinarySearch(h.stamps, since+1)
 	found := slices.Clone(h.stamps[i:])
 	for n, latest := h.pages, h.paged; n > 0 && latest > since; n-- {
-		if len(found) >= atMost && found[len(found)-atMost] >= latest {
-			break // nothing in this page or an earlier one can be among the newest
+		if len(found) >= atMost {
+			slices.Sort(found)
+			if found[len(found)-atMost] >= latest {
+				break // nothing in this page or an earlier one can be among the newest
+			}
 		}
 		p, err := get(ctx, n)
 		if err != nil {
@@ -80,9 +83,9 @@ func (h *history) count(ctx context.Context, since int64, atMost int, get func(c
 				found = append(found, at)
 			}
 		}
-		slices.Sort(found)
 		latest = p.before
 	}
+	slices.Sort(found)
 	found = found[max(0, len(found)-atMost):]
 	if len(found) == 0 {
 		return breakglass.Tally{}, nil

@@ -229,25 +229,46 @@ func matches(e breakglass.LogEntry, q breakglass.EntryQuery) bool {
 
 // before returns the seq before the first entry in (after, head] that can be as
 // late as since: everything up to it is earlier. The latest timestamp so far
-// never falls as seq rises, which makes it a bisection.
+// never falls as seq rises, which makes it a bisection. Where an entry isn't
+// there, the ones below it tell.
+//
+// That timestamp, the attribute high, is not in the hash of an entry. Who
+// changes the table can therefore make a search by time miss entries, until
+// somebody reads without one, as verification does. What the entry itself says
+// counts where it is later.
 func (s *Store) before(ctx context.Context, after, head, since int64) (int64, error) {
 	low, high := after, head+1 // head+1 stands for "none"
 	for low+1 < high {
 		middle := low + (high-low)/2
 		it, err := s.get(ctx, entryKey(middle))
-		if err != nil {
+		for n := 1; err == nil && it == nil && middle > low+1 && n < maxGap; n++ {
+			middle--
+			it, err = s.get(ctx, entryKey(middle))
+		}
+		switch {
+		case err != nil:
 			return 0, err
-		}
-		if it == nil { // removed by somebody: the filter alone must do
-			return after, nil
-		}
-		if num(it["high"]) < since {
+		case it == nil: // nothing from low on: the search begins there
+			return low, nil
+		case latestOf(it) < since:
 			low = middle
-		} else {
+		default:
 			high = middle
 		}
 	}
 	return high - 1, nil
+}
+
+// maxGap bounds the look for an entry below one that isn't there.
+const maxGap = 10
+
+// latestOf is the latest timestamp of any entry up to this one.
+func latestOf(it item) int64 {
+	e, err := decodeEntry(it)
+	if err != nil {
+		return num(it["high"])
+	}
+	return max(num(it["high"]), micros(e.Timestamp))
 }
 
 // damaged names an entry that can't even be read, so that whoever verifies the

@@ -39,13 +39,36 @@ func TestARemovedEntryIsAGapThatEveryReaderSees(t *testing.T) {
 	}
 }
 
-func TestAClosedStoreAnswersNothing(t *testing.T) {
-	s := openTest(t, newTable(t))
-	require.NoError(t, s.Close())
-	_, err := s.Events(t.Context(), breakglass.EventQuery{Limit: 1, Now: time.Now()})
-	require.ErrorIs(t, err, ErrClosed)
-	_, err = s.Head(t.Context())
-	require.ErrorIs(t, err, ErrClosed)
-	_, err = s.Event(t.Context(), "0123456789abcdef")
-	require.ErrorIs(t, err, ErrClosed)
+// A search by time goes on beside an entry that isn't there, and begins close to
+// what it looks for; what an entry itself says about its time counts.
+func TestASearchByTimeCopesWithWhatWasTamperedWith(t *testing.T) {
+	o := newTable(t)
+	s := openTest(t, o)
+	const n = 64
+	for i := range n {
+		e := breakglass.LogEntry{Timestamp: noon.Add(time.Duration(i) * time.Minute), Event: breakglass.EntryDenied}
+		require.NoError(t, s.Update(t.Context(), breakglass.Keys{}, func(tx breakglass.Tx) error { return tx.Append(e, nil, nil) }))
+	}
+	for name, c := range map[string]struct {
+		tamper func(seq int64)
+		seqs   []int64
+	}{
+		"an entry is gone": {func(seq int64) {
+			_, err := s.client.DeleteItem(t.Context(), &ddb.DeleteItemInput{TableName: &o.Table, Key: entryKey(seq).item()})
+			require.NoError(t, err)
+		}, []int64{32, 33, 48}},
+		"its time is lowered": {func(seq int64) { plant(t, s, merge(stored(t, s, entryKey(seq)), item{"high": number(0)})) }, []int64{60, 61, 62}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, seq := range c.seqs {
+				c.tamper(seq)
+			}
+			for want := int64(1); want <= n; want++ {
+				from, err := s.before(t.Context(), 0, n, micros(noon.Add(time.Duration(want-1)*time.Minute)))
+				require.NoError(t, err)
+				require.LessOrEqual(t, from, want-1, "nothing is missed")
+				require.GreaterOrEqual(t, from, want-1-4, "the search begins near %d", want)
+			}
+		})
+	}
 }

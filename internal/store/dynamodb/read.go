@@ -47,7 +47,7 @@ func (s *Store) getAll(ctx context.Context, keys []key) (map[key]item, error) {
 			keys = append(keys, keyOf(it))
 		}
 		if len(left) > 0 && !wait.sleep(ctx) {
-			return nil, errors.New("DynamoDB throttles reads")
+			return nil, &throttled{errors.New("reads are left undone")}
 		}
 	}
 	return found, nil

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -146,7 +148,10 @@ func (s *restore) event(e breakglass.Event) error {
 // load gets guards that aren't in memory.
 func (s *restore) load() error {
 	if s.spilt {
-		return s.guards.load(s.ctx)
+		if err := s.guards.load(s.ctx); err != nil {
+			return err
+		}
+		return sound(slices.Collect(maps.Values(s.guards.guards))...)
 	}
 	for _, g := range s.guards.guards {
 		if g.self().rev == unloaded {

@@ -66,6 +66,9 @@ type Store struct {
 	client *ddb.Client
 	opts   Options
 	health health
+	doubts doubts
+	turns  turns
+	pages  pages
 
 	seen    atomic.Int64                  // seq of the newest entry that this server knows of
 	changed atomic.Pointer[chan struct{}] // closed and replaced when seen moves
@@ -76,6 +79,8 @@ type Store struct {
 	closed   bool
 	requests chan *request
 	stop     context.CancelFunc // of what runs in the background
+	life     context.Context    // of transactions; it ends some time after Close has begun
+	end      context.CancelFunc // of life
 	running  sync.WaitGroup
 	closing  chan struct{} // closed when Close begins
 	done     chan struct{} // closed when everything has ended
@@ -91,6 +96,7 @@ func Open(ctx context.Context, cfg aws.Config, opts Options) (*Store, error) {
 	if err := s.ready(ctx); err != nil {
 		return nil, err
 	}
+	s.life, s.end = context.WithCancel(context.Background())
 	background, stop := context.WithCancel(context.Background())
 	s.stop = stop
 	s.running.Go(s.commitLoop)
@@ -120,7 +126,8 @@ func newClient(cfg aws.Config, opts Options) *ddb.Client {
 }
 
 // Close stops accepting transactions and finishes those that were accepted.
-// Calling it again does nothing.
+// While DynamoDB doesn't answer it waits as long as for one transaction; those
+// that aren't finished by then fail. Calling it again does nothing.
 func (s *Store) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -133,7 +140,10 @@ func (s *Store) Close() error {
 	close(s.closing)
 	s.mu.Unlock()
 	s.stop()
+	timer := time.AfterFunc(s.opts.Patience, s.end)
 	s.running.Wait()
+	timer.Stop()
+	s.end()
 	close(s.done)
 	return nil
 }

@@ -217,6 +217,9 @@ func TestThePolicyOfTheServerIsEnoughAndNotMore(t *testing.T) {
 		due, _, err = s.DueDeliveries(t.Context(), "siem", noon, 10)
 		require.NoError(t, err)
 		require.NoError(t, s.SettleDelivery(t.Context(), due[0], breakglass.DeliveryOutcome{Delivered: true}))
+		require.NoError(t, invoke(t, s, sampleEvent("bob", "prod", noon)))
+		_, err = s.DropDeliveries(t.Context(), "siem")
+		require.NoError(t, err)
 		require.NoError(t, s.PurgeIdempotent(t.Context(), noon.Add(time.Hour)))
 		return nil
 	})

@@ -22,6 +22,7 @@ type tx struct {
 	used   map[key]bool // guards that the decision rests on
 	over   bool         // fn has returned
 	broken error        // a look-up failed: nothing in this group can be trusted
+	damage error        // something that this function needs is damaged
 }
 
 var _ breakglass.Tx = (*tx)(nil)
@@ -67,16 +68,23 @@ func (t *tx) lookup(what string, allowed bool) error {
 }
 
 // use marks a guard as something that the decision rests on.
-func use[G guarded](t *tx, g G) G {
+func use[G guarded](t *tx, g G) (G, error) {
 	t.used[g.self().key] = true
-	return g
+	if err := sound(g); err != nil {
+		t.damage = err
+		return g, err
+	}
+	return g, nil
 }
 
 func (t *tx) Event(id string) (breakglass.Event, error) {
 	if err := t.lookup("event "+id, id == t.keys.EventID && id != ""); err != nil {
 		return breakglass.Event{}, err
 	}
-	ev := use(t, t.v.event(id))
+	ev, err := use(t, t.v.event(id))
+	if err != nil {
+		return breakglass.Event{}, err
+	}
 	if ev.rev == 0 && !ev.dirty {
 		return breakglass.Event{}, breakglass.ErrNotFound
 	}
@@ -92,14 +100,22 @@ func (t *tx) FindActiveByInvokerAndProfile(invoker, profile string) (*breakglass
 	if err := t.lookup("the active event of "+invoker+" on "+profile, t.announced(invoker, profile)); err != nil {
 		return nil, err
 	}
-	return use(t, t.v.pair(invoker, profile)).active.copy(), nil
+	p, err := use(t, t.v.pair(invoker, profile))
+	if err != nil {
+		return nil, err
+	}
+	return p.active.copy(), nil
 }
 
 func (t *tx) GetLastByInvokerAndProfile(invoker, profile string) (*breakglass.Event, error) {
 	if err := t.lookup("the last event of "+invoker+" on "+profile, t.announced(invoker, profile)); err != nil {
 		return nil, err
 	}
-	return use(t, t.v.pair(invoker, profile)).last.copy(), nil
+	p, err := use(t, t.v.pair(invoker, profile))
+	if err != nil {
+		return nil, err
+	}
+	return p.last.copy(), nil
 }
 
 // copy keeps callers away from the guard's own event.
@@ -126,20 +142,22 @@ func (t *tx) CountByProfileSince(profile string, since time.Time, atMost int) (b
 }
 
 func (t *tx) count(k key, since time.Time, atMost int) (breakglass.Tally, error) {
-	h := use(t, t.v.history(k))
+	h, err := use(t, t.v.history(k))
+	if err != nil {
+		return breakglass.Tally{}, err
+	}
 	tally, err := h.count(t.ctx, sinceMicros(since), atMost, func(ctx context.Context, n int64) (page, error) {
 		for _, p := range h.fresh {
 			if p.number == n {
 				return p, nil
 			}
 		}
-		it, err := t.v.s.get(ctx, pageKey(k, n))
-		if err != nil {
-			return page{}, err
-		}
-		return decodePage(n, it)
+		return t.v.s.page(ctx, k, n, atMost/pageSize+1)
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, errDamaged):
+		t.damage = err
+	case err != nil:
 		t.broken = err
 	}
 	return tally, err
@@ -149,7 +167,10 @@ func (t *tx) FindIdempotent(caller, name string) (*breakglass.Idempotent, error)
 	if err := t.lookup("idempotency key of "+caller, t.idempotent(caller, name)); err != nil {
 		return nil, err
 	}
-	i := use(t, t.v.idempotent(caller, name))
+	i, err := use(t, t.v.idempotent(caller, name))
+	if err != nil {
+		return nil, err
+	}
 	if i.rev == 0 && !i.dirty {
 		return nil, nil
 	}
@@ -256,8 +277,14 @@ func (v *view) touches(e breakglass.Event) []key {
 	return keys
 }
 
-// append seals the entry: only here is its place in the trail known.
-func (v *view) append(w *entryWrite) error {
+// append takes an entry into the view.
+func (v *view) append(w *entryWrite) {
+	v.entries = append(v.entries, w)
+	v.seal(w)
+}
+
+// seal gives an entry its place in the trail: only here is it known.
+func (v *view) seal(w *entryWrite) {
 	h, e := v.head, &w.entry
 	e.Seq = h.seq + 1
 	audit.Seal(e, h.hash)
@@ -271,7 +298,7 @@ func (v *view) append(w *entryWrite) error {
 	if w.snapshot != "" {
 		it["snapshot"] = text(w.snapshot)
 	}
-	v.extra = append(v.extra, it)
+	v.created = append(v.created, it)
 	due := int64(1) // both are long past: due at once, the urgent ones first
 	if e.Event.Urgent() {
 		due = 0
@@ -281,5 +308,4 @@ func (v *view) append(w *entryWrite) error {
 		d["sink"], d["seq"], d["due"] = text(sink), number(e.Seq), number(due)
 		v.extra = append(v.extra, d)
 	}
-	return nil
 }

@@ -15,11 +15,15 @@ type view struct {
 	guards map[key]guarded
 	head   *head
 	// agenda is what becomes of items under "active": true puts, false deletes.
-	agenda map[key]bool
-	extra  []item // new items that nothing guards: entries, deliveries, pages
+	agenda  map[key]bool
+	entries []*entryWrite // in the order of the trail
+	created []item        // entries, sealed
+	extra   []item        // other new items that nothing guards: deliveries
 	// existing are events that the group took for new in an earlier attempt,
 	// and that were there.
 	existing map[string]bool
+	// damaged are guards that an earlier attempt has shown to contradict what is stored.
+	damaged map[key]bool
 	// torn says that some function looked at several guards, so that only a
 	// write or a second look shows that they belong together.
 	torn bool
@@ -87,7 +91,8 @@ func (v *view) idempotent(caller, name string) *idempotent {
 	return guardOf(v, idempotencyKey(caller, name), func(g guard) *idempotent { return &idempotent{guard: g} })
 }
 
-// load reads every guard that was named and not read yet, in one call.
+// load reads every guard that was named and not read yet, in one call. One that
+// is damaged is the trouble of the functions that use it, except for the head.
 func (v *view) load(ctx context.Context) error {
 	var keys []key
 	for k, g := range v.guards {
@@ -105,8 +110,26 @@ func (v *view) load(ctx context.Context) error {
 	for _, k := range keys {
 		g := v.guards[k]
 		g.self().rev = num(found[k][attrRev])
-		if err := g.decode(found[k]); err != nil {
+		err := g.decode(found[k])
+		if err == nil && v.damaged[k] {
+			err = errors.New("its next page is stored already")
+		}
+		switch {
+		case err == nil:
+		case k == keyHead:
 			return fmt.Errorf("item %s/%s: %w", k.pk, k.sk, err)
+		default:
+			g.self().err = damage(k, err)
+		}
+	}
+	return nil
+}
+
+// sound is the damage of these guards.
+func sound(guards ...guarded) error {
+	for _, g := range guards {
+		if err := g.self().err; err != nil {
+			return err
 		}
 	}
 	return nil
@@ -138,7 +161,7 @@ func (v *view) confirm(ctx context.Context) (bool, error) {
 
 // writes reports whether the group changes anything.
 func (v *view) writes() bool {
-	if len(v.extra) > 0 || len(v.agenda) > 0 {
+	if len(v.created) > 0 || len(v.extra) > 0 || len(v.agenda) > 0 {
 		return true
 	}
 	for _, g := range v.guards {
@@ -162,20 +185,38 @@ func (v *view) apply(ctx context.Context, writes []write) error {
 			err = v.putEvent(ctx, exact(*w.event))
 		case w.idem != nil:
 			i := v.idempotent(w.idem.Caller, w.idem.Key)
+			if err := sound(i); err != nil {
+				return err
+			}
 			if i.rev != 0 || i.dirty {
 				err = fmt.Errorf("%w: an idempotency record can't be replaced", errBroken)
 			}
 			i.value, i.dirty = *w.idem, true
 		case w.factor != nil:
-			v.putFactor(w.factor)
+			err = v.putFactor(w.factor)
 		default:
-			err = v.append(w.entry)
+			v.append(w.entry)
 		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// heal takes events that were read by themselves into pairs that have an older
+// revision of them. Such a pair comes of a restore or a replication of single items.
+func (v *view) heal() {
+	for id := range v.existing {
+		ev := v.event(id)
+		p, ok := v.guards[pairKey(ev.value.Invoker, ev.value.Profile)].(*pair)
+		if !ok || sound(ev, p) != nil {
+			continue
+		}
+		if known := p.known(id); known != nil && known.rev < ev.rev {
+			_ = p.note(revised{ev.value, ev.rev}) // refused when the pair has another active event: then that counts
+		}
+	}
 }
 
 // putEvent inserts or replaces an event and keeps its guards in step. An event
@@ -194,9 +235,15 @@ func (v *view) putEvent(ctx context.Context, e breakglass.Event) error {
 	if err := v.load(ctx); err != nil { // the pair of an event that was named by its id alone
 		return err
 	}
-	if ev.rev == 0 && !ev.dirty {
+	if err := sound(ev, p); err != nil {
+		return err
+	}
+	if ev.rev == 0 && !ev.dirty && p.known(e.ID) == nil {
 		user, profile := v.history(userKey(e.Invoker)), v.history(profileKey(e.Profile))
 		if err := v.load(ctx); err != nil {
+			return err
+		}
+		if err := sound(user, profile); err != nil {
 			return err
 		}
 		user.add(micros(e.CreatedAt))
@@ -204,6 +251,9 @@ func (v *view) putEvent(ctx context.Context, e breakglass.Event) error {
 	}
 	if p.active != nil && p.active.ID == e.ID {
 		v.agenda[activeKey(p.active.ExpiresAt, e.ID)] = false
+	}
+	if ev.rev > 0 && ev.value.Status == breakglass.StatusActive { // its pair may not know it
+		v.agenda[activeKey(ev.value.ExpiresAt, e.ID)] = false
 	}
 	if e.Status == breakglass.StatusActive {
 		v.agenda[activeKey(e.ExpiresAt, e.ID)] = true
