@@ -90,7 +90,10 @@ func (s *Store) DropDeliveries(ctx context.Context, sink string) (int, error) {
 		total++
 		return true, b.add(ctx, types.WriteRequest{DeleteRequest: &types.DeleteRequest{Key: keyOf(it).item()}})
 	})
-	if err = errors.Join(err, b.flush(ctx)); err != nil {
+	if flushed := b.flush(ctx); err == nil {
+		err = flushed
+	}
+	if err != nil {
 		return 0, unavailable(err)
 	}
 	return total, nil
