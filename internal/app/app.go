@@ -2,6 +2,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,6 +34,8 @@ type Options struct {
 	AcceptClock bool
 	// NotifySchedule replaces the schedule of notification retries.
 	NotifySchedule []time.Duration
+	// GaugesKept replaces how long scrapes get the same answers of the store.
+	GaugesKept time.Duration
 }
 
 // App is a server: New opens everything, Start serves, Stop ends.
@@ -136,7 +139,7 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	if err := a.newFollower(); err != nil {
 		return nil, fmt.Errorf("audit: %w", err)
 	}
-	a.metrics.registry.MustRegister(&storeGauges{store: a.store, kept: gaugesKept(cfg.Store), mirror: a.mirror, sinks: sinks.Names(), now: opts.Now, log: opts.Log})
+	a.metrics.registry.MustRegister(&storeGauges{store: a.store, kept: cmp.Or(opts.GaugesKept, gaugesKept(cfg.Store)), mirror: a.mirror, sinks: sinks.Names(), now: opts.Now, log: opts.Log})
 	a.handler, err = api.New(api.Config{
 		Service: a.service, Authenticator: auth, Ready: a.ready, Reload: a.reload, Metrics: a.metrics.registry,
 		LoginOIDC: loginOIDC(cfg), AWSLogin: awsLogin(aws), AdminListener: cfg.AdminListen != "", Spec: spec.OpenAPI(), Log: opts.Log,

@@ -96,6 +96,8 @@ func (s *Service) sweep(ctx context.Context) (time.Duration, error) {
 		}
 		left, err := s.expireAll(ctx, due)
 		switch {
+		case err != nil && batch < sweepBatch:
+			continue // one that can't be recorded must not hide those behind it
 		case err != nil:
 			return 0, err
 		case left: // to other servers, which may die over it

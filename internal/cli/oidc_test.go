@@ -253,7 +253,7 @@ func TestLoginOnAnotherMachine(t *testing.T) {
 func TestAClientThatTheProviderDoesNotKnowIsAMatterForTheOperators(t *testing.T) {
 	s := newOIDCServer(t, testenv.OIDCOptions{})
 	s.devServer = s.serveWith(t, strings.ReplaceAll(oidcConfig, "bgctl", "nobody"))
-	_, errs, code := s.run(t, "login", "--device")
+	_, errs, code := s.run(t, "login", "--device", "--yes")
 	require.Equal(t, 1, code, errs)
 	assert.Contains(t, errs, "invalid_client")
 	assert.Regexp(t, `What now +tell whoever runs the server: .*login\.client_id`, errs)

@@ -89,7 +89,7 @@ type server struct {
 func start(t testing.TB, c config.Config, change ...func(*app.Options)) *server {
 	t.Helper()
 	s := &server{logs: &logBuffer{}}
-	opts := app.Options{Log: slog.New(slog.NewJSONHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug})), AuditOut: io.Discard}
+	opts := app.Options{Log: slog.New(slog.NewJSONHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug})), AuditOut: io.Discard, GaugesKept: time.Second}
 	for _, f := range change {
 		f(&opts)
 	}

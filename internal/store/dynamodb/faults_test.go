@@ -40,8 +40,8 @@ func newFaults(t testing.TB, endpoint string) *faults {
 	return f
 }
 
-// refuseAs answers as DynamoDB does.
-func refuseAs(w http.ResponseWriter, code, message string, reasons ...string) {
+// sayNo answers as DynamoDB does.
+func sayNo(w http.ResponseWriter, code, message string, reasons ...string) {
 	body := map[string]any{"__type": "com.amazonaws.dynamodb.v20120810#" + code, "message": message}
 	if len(reasons) > 0 {
 		var list []map[string]string

@@ -160,7 +160,7 @@ func TestASinkIsKnownBeforeItsFirstDelivery(t *testing.T) {
 		if op != "PutItem" {
 			return false
 		}
-		refuseAs(w, "AccessDeniedException", "not you")
+		sayNo(w, "AccessDeniedException", "not you")
 		return true
 	}
 	o.Endpoint, o.PollEvery = f.URL, time.Hour
@@ -207,7 +207,7 @@ func TestDeadLettersAreRevivedInFewTransactions(t *testing.T) {
 		}
 		switch transactions++; transactions {
 		case 1:
-			refuseAs(w, "TransactionCanceledException", "conflict", "TransactionConflict", "None")
+			sayNo(w, "TransactionCanceledException", "conflict", "TransactionConflict", "None")
 			return true
 		case 3: // somebody else is at it
 			d := breakglass.Delivery{Sink: "siem", Dead: true, Entry: breakglass.LogEntry{Seq: 60}, NextAttempt: fromMicros(0)}

@@ -90,8 +90,8 @@ func (s *Store) DropDeliveries(ctx context.Context, sink string) (int, error) {
 		total++
 		return true, b.add(ctx, types.WriteRequest{DeleteRequest: &types.DeleteRequest{Key: keyOf(it).item()}})
 	})
-	if err == nil {
-		err = b.flush(ctx)
+	if flushed := b.flush(ctx); err == nil {
+		err = flushed
 	}
 	if err != nil {
 		return 0, unavailable(err)
