@@ -49,14 +49,14 @@ type pair struct {
 	serial    *big.Int
 }
 
-// issue makes a certificate for servers and clients on loopback that ends
-// after that time.
-func (a *authority) issue(t testing.TB, lasts time.Duration) pair {
+// issue makes a certificate for servers and clients on loopback, and for those
+// names, that ends after that time.
+func (a *authority) issue(t testing.TB, lasts time.Duration, names ...string) pair {
 	t.Helper()
 	a.next++
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(a.next), Subject: pkix.Name{CommonName: "e2e"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+	template := &x509.Certificate{SerialNumber: big.NewInt(a.next), Subject: pkix.Name{CommonName: "e2e"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: names,
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(lasts), KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)

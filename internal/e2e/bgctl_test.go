@@ -15,6 +15,7 @@ import (
 // ctl is somebody's bgctl, with a home of its own.
 type ctl struct {
 	bin, home, server, as string
+	env                   []string // of its own; with it there is no token but from a login
 }
 
 func newCtl(t testing.TB, c caller, as string) ctl {
@@ -25,7 +26,11 @@ func newCtl(t testing.TB, c caller, as string) ctl {
 // command is bgctl with these arguments, not started yet.
 func (b ctl) command(args ...string) *exec.Cmd {
 	cmd := exec.Command(b.bin, args...)
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + b.home, "BGCTL_SERVER=" + b.server, "BGCTL_TOKEN=" + token(b.as)}
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + b.home, "BGCTL_SERVER=" + b.server}
+	if b.env == nil {
+		b.env = []string{"BGCTL_TOKEN=" + token(b.as)}
+	}
+	cmd.Env = append(cmd.Env, b.env...)
 	return cmd
 }
 

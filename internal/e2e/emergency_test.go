@@ -8,9 +8,12 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -19,6 +22,9 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"breakglass/internal/app"
+	"breakglass/internal/authn/awsiam"
+	"breakglass/internal/authn/session"
 	"breakglass/internal/breakglass"
 	"breakglass/internal/config"
 	"breakglass/internal/notify"
@@ -32,35 +38,67 @@ type wayIn struct {
 	configure func(t *testing.T, world *outage, c *config.Config)
 	// login gives bgctl what it needs. It is called when everything is down.
 	login func(t *testing.T, world *outage, c *ctl)
-	// principal is who gets in.
-	principal string
+	// principal is who gets in, via what the trail says about how.
+	principal, via string
 }
 
 // waysIn work without the company's identity provider, its DNS and SNS.
 func waysIn() []wayIn {
-	return []wayIn{{
-		// Printed when the server was set up, and kept in a sealed envelope since.
+	return []wayIn{sealedToken(), awsIdentity()}
+}
+
+// sealedToken was printed when the server was set up, and kept in a sealed
+// envelope since.
+func sealedToken() wayIn {
+	return wayIn{
 		name:      "a sealed token",
 		configure: func(*testing.T, *outage, *config.Config) {},
 		login:     func(_ *testing.T, _ *outage, c *ctl) { c.as = user(0) },
-		principal: user(0),
-	}}
+		principal: user(0), via: "token",
+	}
 }
 
-// outage is a world whose name service and SNS can be down. STS stays: without
-// it nobody gets credentials of AWS, from anywhere.
+// awsIdentity is that of an IAM user: no identity provider stands behind it.
+func awsIdentity() wayIn {
+	var keys testenv.AWSKeys
+	return wayIn{
+		name: "an AWS identity",
+		configure: func(t *testing.T, _ *outage, c *config.Config) {
+			sts := testenv.NewSTS(t) // an AWS that checks signatures
+			keys = sts.User("/", "alice")
+			key := filepath.Join(t.TempDir(), "session.key")
+			require.NoError(t, os.WriteFile(key, []byte("a-key-of-this-test-0123456789-abcdefghijkl\n"), 0o600))
+			c.Auth.SessionKeys = []session.KeySource{{File: key}}
+			c.Auth.AWS = &awsiam.Config{ServerNames: []string{"127.0.0.1"}, Regions: []string{"us-east-1"}, Endpoint: sts.URL,
+				Rules: []awsiam.Rule{{Account: "123456789012", User: "alice", Name: "alice@example.com"}}}
+		},
+		login: func(t *testing.T, _ *outage, c *ctl) {
+			c.env = []string{"AWS_ACCESS_KEY_ID=" + keys.AccessKeyID, "AWS_SECRET_ACCESS_KEY=" + keys.SecretAccessKey, "AWS_EC2_METADATA_DISABLED=true"}
+			code, _, errs := c.run(t, "login", "--aws")
+			require.Zero(t, code, "%s", errs)
+			c.env = c.env[2:] // the session is enough, over a restart, too
+		},
+		principal: "alice@example.com", via: "aws:arn:aws:iam::123456789012:user/alice",
+	}
+}
+
+// outage is a world whose name service, and with it the identity provider, and
+// SNS can be down. STS stays: without it nobody gets credentials of AWS, from
+// anywhere.
 type outage struct {
-	aws  string // endpoint of AWS that stays up
-	sns  *testenv.FaultProxy
-	dns  atomic.Bool // answers
-	hook *receiver
+	aws   string // endpoint of AWS that stays up
+	sns   *testenv.FaultProxy
+	dns   atomic.Bool // answers
+	hook  *receiver
+	oidc  *companyLogin
+	later atomic.Int64 // by how much the server's clock is ahead
 }
 
 const hookHost = "hooks.example.test"
 
 func newOutage(t *testing.T) *outage {
 	t.Helper()
-	w := &outage{aws: testenv.Moto(t), hook: newReceiver(t, nil)}
+	w := &outage{aws: testenv.Moto(t), hook: newReceiver(t, nil), oidc: newCompanyLogin(t)}
 	w.sns = testenv.Proxy(t, w.aws)
 	w.dns.Store(true)
 	w.takeOverDNS(t)
@@ -69,7 +107,18 @@ func newOutage(t *testing.T) *outage {
 
 func (w *outage) begin() { w.dns.Store(false); w.sns.Down() }
 
-func (w *outage) end() { w.dns.Store(true); w.sns.Heal() }
+// end is a minute later for the server: by then it asks an issuer again that
+// didn't answer.
+func (w *outage) end() {
+	w.dns.Store(true)
+	w.sns.Heal()
+	w.later.Store(int64(time.Minute))
+}
+
+// clock gives the server the time of this world.
+func (w *outage) clock(o *app.Options) {
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(w.later.Load())) }
+}
 
 // takeOverDNS makes a name server of this test that of the process.
 func (w *outage) takeOverDNS(t *testing.T) {
@@ -143,7 +192,8 @@ func (w *outage) topic(t *testing.T) (arn string, published func() []breakglass.
 	}
 }
 
-// configure is a server with an alarm by SNS and one by a webhook with a name.
+// configure is a server with an issuer and alarms by SNS and by a webhook;
+// issuer and webhook have names.
 func (w *outage) configure(t *testing.T, arn string) config.Config {
 	t.Helper()
 	for _, set := range awsEnv() {
@@ -154,6 +204,7 @@ func (w *outage) configure(t *testing.T, arn string) config.Config {
 	require.NoError(t, err)
 	named := net.JoinHostPort(hookHost, hook.Port())
 	c := newConfig(t, t.TempDir(), openPolicy, "")
+	w.oidc.configure(&c)
 	c.STS = config.STS{Issuer: "aws", Region: "us-east-1", Endpoint: w.aws}
 	c.Notify.Sinks = []notify.SinkConfig{
 		{Name: "secops", Type: notify.TypeSNS, TopicARN: arn, Endpoint: w.sns.URL()},
@@ -169,9 +220,13 @@ func TestInAnEmergencyOfEverythingElseAnEngineerGetsCredentialsAndNothingIsLost(
 			arn, published := w.topic(t)
 			c := w.configure(t, arn)
 			way.configure(t, w, &c)
-			s := start(t, c, impatient)
+			w.dns.Store(false) // goes first, so that the server never sees the issuer
+			s := start(t, c, impatient, w.clock)
+			c.Listen = strings.TrimPrefix(s.http.base, "http://") // also when it starts again
 
 			w.begin()
+			w.oidc.isDown(t, s.http)
+			began := time.Now()
 			engineer := newCtl(t, s.http, "nobody")
 			way.login(t, w, &engineer)
 			code, out, errs := engineer.run(t, "invoke", "prod", "--reason", "incident", "--justification", justification, "-o", "json")
@@ -181,6 +236,7 @@ func TestInAnEmergencyOfEverythingElseAnEngineerGetsCredentialsAndNothingIsLost(
 			code, out, errs = engineer.run(t, "credentials", "prod")
 			require.Zero(t, code, "%s", errs)
 			assert.Contains(t, out, "SessionToken")
+			assert.Less(t, time.Since(began), patience/3, "the way in doesn't wait for the issuer")
 
 			// The server died of it, too, and somebody started it again.
 			require.Eventually(t, func() bool {
@@ -189,8 +245,8 @@ func TestInAnEmergencyOfEverythingElseAnEngineerGetsCredentialsAndNothingIsLost(
 			}, patience, patience/1000)
 			assert.Equal(t, 200, s.http.must(t, 200, "nobody", http.MethodGet, "/readyz", "").status)
 			s.stop(t)
-			s = start(t, c, impatient)
-			engineer.server = s.http.base
+			s = start(t, c, impatient, w.clock)
+			w.oidc.isDown(t, s.http)
 			code, _, errs = engineer.run(t, "close", ev.ID, "--reason", "Failover done")
 			require.Zero(t, code, "%s", errs)
 
@@ -198,6 +254,7 @@ func TestInAnEmergencyOfEverythingElseAnEngineerGetsCredentialsAndNothingIsLost(
 			var types []breakglass.EntryType
 			for _, e := range entries {
 				types = append(types, e.Event)
+				assert.Equal(t, way.via, e.Detail[breakglass.DetailAuthenticatedBy])
 			}
 			assert.Equal(t, []breakglass.EntryType{breakglass.EntryInvoked, breakglass.EntryCredentialsIssued, breakglass.EntryClosed}, types, "everything is on record")
 			assert.InDelta(t, len(entries), s.http.waiting(t, "secops"), 0, "nothing was given up")
@@ -209,6 +266,7 @@ func TestInAnEmergencyOfEverythingElseAnEngineerGetsCredentialsAndNothingIsLost(
 			var told []breakglass.LogEntry
 			require.Eventually(t, func() bool { told = published(); return len(told) >= len(entries) }, patience, patience/1000)
 			assert.ElementsMatch(t, entries, told, "SNS had every entry")
+			w.oidc.isBack(t, s.http)
 			reviewer := newCtl(t, s.http, "sam")
 			code, out, errs = reviewer.run(t, "verify")
 			assert.Zero(t, code, "%s%s", out, errs)
