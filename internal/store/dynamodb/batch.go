@@ -11,6 +11,9 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
+// batchSize is DynamoDB's limit for one BatchWriteItem.
+const batchSize = 25
+
 // batcher makes many single writes, several batches at a time. No two that it
 // has at hand may be for the same item; flush in between puts them in order.
 type batcher struct {

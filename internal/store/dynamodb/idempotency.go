@@ -11,9 +11,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 )
 
-// batchSize is DynamoDB's limit for one BatchWriteItem.
-const batchSize = 25
-
 // purging is how many records are forgotten side by side.
 const purging = 16
 
@@ -59,25 +56,4 @@ func (s *Store) PurgeIdempotent(ctx context.Context, before time.Time) error {
 		err = flush()
 	}
 	return unavailableOrNil(err)
-}
-
-// writeAll makes single writes, in batches that are not transactions.
-func (s *Store) writeAll(ctx context.Context, all []types.WriteRequest) error {
-	wait := backoff{}
-	for len(all) > 0 {
-		now := all[:min(len(all), batchSize)]
-		all = all[len(now):]
-		out, err := call(ctx, s, func(ctx context.Context) (*ddb.BatchWriteItemOutput, error) {
-			return s.client.BatchWriteItem(ctx, &ddb.BatchWriteItemInput{RequestItems: map[string][]types.WriteRequest{s.opts.Table: now}})
-		})
-		if err != nil {
-			return err
-		}
-		left := out.UnprocessedItems[s.opts.Table]
-		all = append(left, all...)
-		if len(left) > 0 && !wait.sleep(ctx) {
-			return &throttled{errors.New("writes are left undone")}
-		}
-	}
-	return nil
 }
