@@ -71,7 +71,7 @@ func (i *companyLogin) token(t *testing.T, name string) string {
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: i.key}, options)
 	require.NoError(t, err)
 	now := time.Now()
-	claims, err := json.Marshal(map[string]any{"iss": name, "aud": "breakglass", "email": "bob@example.com", "iat": now.Unix(), "exp": now.Add(time.Hour).Unix()})
+	claims, err := json.Marshal(map[string]any{"iss": name, "aud": "breakglass", "email": "bob@example.com", "email_verified": true, "iat": now.Unix(), "exp": now.Add(time.Hour).Unix()})
 	require.NoError(t, err)
 	signed, err := signer.Sign(claims)
 	require.NoError(t, err)
