@@ -65,6 +65,13 @@ func (a *acknowledged) after(n int) <-chan struct{} {
 	return a.reached
 }
 
+// ahead reports whether n more have been acknowledged than were waited for.
+func (a *acknowledged) ahead(n int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.total >= a.target+n
+}
+
 func (a *acknowledged) add(f func()) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
