@@ -39,7 +39,32 @@ func Chromium(t testing.TB) *Browser {
 	if err != nil {
 		t.Fatalf("testenv: %v", err)
 	}
-	cmd := exec.Command(driver, "--port=0")
+	b := &Browser{t: t}
+	t.Cleanup(func() { _ = os.RemoveAll(profile) }) // when the driver has ended
+	var said string
+	for range 5 {
+		var port string
+		if port, said = startDriver(t, driver); port == "" {
+			continue
+		}
+		t.Cleanup(func() {
+			if b.session != "" {
+				_ = b.try(http.MethodDelete, "", nil, nil)
+			}
+		})
+		b.start("http://127.0.0.1:"+port+"/session", chromium, profile)
+		return b
+	}
+	t.Fatalf("testenv: chromedriver ended before it listened: %s", said)
+	return nil
+}
+
+// startDriver returns the port of a chromedriver that ends with the test, or no
+// port and what it said last: it asks for a free port in IPv4 and gives up when
+// the same one is taken in IPv6.
+func startDriver(t testing.TB, path string) (port, said string) {
+	t.Helper()
+	cmd := exec.Command(path, "--port=0")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -48,34 +73,30 @@ func Chromium(t testing.TB) *Browser {
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("testenv: starting chromedriver: %v", err)
 	}
-	port, drained := make(chan string, 1), make(chan struct{})
+	last, listening, drained := "", make(chan string, 1), make(chan struct{})
 	go func() {
 		defer close(drained)
 		for lines := bufio.NewScanner(stdout); lines.Scan(); {
-			if m := driverPort.FindStringSubmatch(lines.Text()); m != nil {
-				port <- m[1]
+			last = lines.Text()
+			if m := driverPort.FindStringSubmatch(last); m != nil {
+				listening <- m[1]
 			}
 		}
 	}()
-	b := &Browser{t: t}
 	t.Cleanup(func() {
-		if b.session != "" {
-			_ = b.try(http.MethodDelete, "", nil, nil)
-		}
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // the driver and all that it started
 		<-drained
 		_ = cmd.Wait()
-		_ = os.RemoveAll(profile)
 	})
 	select {
-	case p := <-port:
-		b.start("http://127.0.0.1:"+p+"/session", chromium, profile)
+	case port = <-listening:
+		return port, ""
 	case <-drained:
-		t.Fatal("testenv: chromedriver ended before it listened")
+		return "", last
 	case <-time.After(browserTimeout):
 		t.Fatalf("testenv: chromedriver did not listen within %s", browserTimeout)
+		return "", ""
 	}
-	return b
 }
 
 func (b *Browser) start(driver, chromium, profile string) {
