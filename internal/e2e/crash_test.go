@@ -111,15 +111,27 @@ func (c *crash) check(t *testing.T, api caller) {
 	require.False(t, t.Failed(), "something that was acknowledged is lost")
 }
 
-// finish answers what is open, and compares the store, the trail, the
-// receiver and the callers with each other.
+// finish compares everything with the last server and measures the starts.
 func (c *crash) finish(t *testing.T) {
 	t.Helper()
 	p := c.begin(t)
-	each(c.people, func(e *engineer) { assert.NoError(t, e.settle(t.Context(), p.http)) })
+	c.agree(t, p.http, p.http, p.http)
+	c.arrived(t, p)
+	assert.Zero(t, p.terminate(t), "exit code of the last server")
+	t.Logf("%d acknowledged (%d events, %d closed, %d credentials; %d unanswered calls had taken effect), %d entries",
+		c.acks.total, len(c.acks.invoked), len(c.acks.closed), len(c.acks.keys), c.acks.replayed, len(c.trail.entries))
+	c.readyWithinASecond(t)
+}
+
+// agree answers what is open by one server, reads the trail from another and the
+// events from a third, and compares the store, the trail and the callers.
+func (c *crash) agree(t *testing.T, settle, feed, list caller) {
+	t.Helper()
+	each(c.people, func(e *engineer) { assert.NoError(t, e.settle(t.Context(), settle)) })
 	require.Empty(t, c.acks.faults)
+	c.check(t, settle)
 	require.Eventually(t, func() bool { // the shared events last a second
-		c.check(t, p.http)
+		c.check(t, feed)
 		for _, e := range c.people {
 			for _, profile := range profileNames {
 				if c.ledger.active[[2]string{e.shared, profile}] != "" {
@@ -129,9 +141,8 @@ func (c *crash) finish(t *testing.T) {
 		}
 		return true
 	}, patience, 20*time.Millisecond, "events don't expire")
-
 	stored := map[string]breakglass.Status{}
-	for id, ev := range p.http.allEvents(t) {
+	for id, ev := range list.allEvents(t) {
 		stored[id] = ev.Status
 	}
 	assert.Equal(t, c.ledger.status, stored, "the store and the trail disagree")
@@ -145,11 +156,9 @@ func (c *crash) finish(t *testing.T) {
 	}
 	_, err := c.trail.verifier.Finish()
 	assert.NoError(t, err)
-	c.arrived(t, p)
-	assert.Zero(t, p.terminate(t), "exit code of the last server")
-	t.Logf("%d acknowledged (%d events, %d closed, %d credentials; %d unanswered calls had taken effect), %d entries",
-		c.acks.total, len(c.acks.invoked), len(c.acks.closed), len(c.acks.keys), c.acks.replayed, len(c.trail.entries))
-	c.readyWithinASecond(t)
+	for i, e := range c.trail.entries {
+		require.EqualValues(t, i+1, e.Seq, "a gap in the feed")
+	}
 }
 
 // readyWithinASecond holds nine starts out of ten against what is promised. On a
