@@ -14,6 +14,14 @@ const (
 	EntryEscalated         EntryType = "breakglass.escalated"
 	EntryCredentialsIssued EntryType = "credentials.issued"
 	EntryCredentialsDenied EntryType = "credentials.denied"
+	EntryExtended          EntryType = "breakglass.extended"
+	EntryExpiring          EntryType = "breakglass.expiring" // ten minutes before its end
+	EntryRequestCreated    EntryType = "request.created"
+	EntryRequestEndorsed   EntryType = "request.endorsed" // an approval, and more are needed
+	EntryRequestApproved   EntryType = "request.approved"
+	EntryRequestDenied     EntryType = "request.denied" // by an approver, who may also withdraw an approval so
+	EntryRequestCancelled  EntryType = "request.cancelled"
+	EntryRequestExpired    EntryType = "request.expired"
 	EntryMFAInvited        EntryType = "mfa.invited"   // an admin gave out an enrolment code
 	EntryMFAEnrolling      EntryType = "mfa.enrolling" // a secret was made, and counts for nothing yet
 	EntryMFAEnrolled       EntryType = "mfa.enrolled"
@@ -24,7 +32,8 @@ const (
 // EntryTypes lists every type of audit entry.
 func EntryTypes() []EntryType {
 	return []EntryType{EntryInvoked, EntryClosed, EntryExpired, EntryDenied, EntryEscalated,
-		EntryCredentialsIssued, EntryCredentialsDenied,
+		EntryExtended, EntryExpiring, EntryCredentialsIssued, EntryCredentialsDenied,
+		EntryRequestCreated, EntryRequestEndorsed, EntryRequestApproved, EntryRequestDenied, EntryRequestCancelled, EntryRequestExpired,
 		EntryMFAInvited, EntryMFAEnrolling, EntryMFAEnrolled, EntryMFARemoved, EntryMFAFailed}
 }
 
@@ -92,6 +101,19 @@ const (
 	DetailSuppressed       = "suppressed"         // how many refusals this entry stands for beside itself
 	DetailMFA              = "mfa"                // of an invocation: the second factor it rests on; none when none was asked for
 	DetailMFAFailures      = "failures"           // wrong codes since the last right one, this one included
+	DetailGrantedBy        = "granted_by"        // which link of the chain gave access
+	DetailLinks            = "links"             // what each link said, as "policy: denied; request: absent; …"
+	DetailAccessRequestID  = "access_request_id" // of a request for access, which is not a request id
+	DetailDecisionID       = "decision_id"       // of credentials by standing policy: what their session name ends with
+	DetailGrantedUntil     = "granted_until"     // when the grant is over, RFC 3339; absent: never
+	DetailApprovals        = "approvals"         // such as "1 of 2"
+	DetailApprovalRule     = "approval_rule"     // the rule of approvals.yaml that decided
+	DetailApprovalSHA256   = "approvals_sha256"  // the approvals file in force
+	DetailAccessRule       = "access_rule"       // the rule of access.yaml that decided
+	DetailAccessSHA256     = "access_sha256"     // the access file in force
+	DetailAutoApproved     = "auto_approved"     // "true": by the rule, without anybody
+	DetailSession          = "session"           // of an issuance: which one under its event or access request, from 1
+	DetailExtension        = "extension"         // which extension of the event, from 1
 	DetailAuthenticatedBy  = "authenticated_by"   // the actor's way in, as Via.String; not on entries of the server itself
 )
 

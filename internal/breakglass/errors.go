@@ -22,6 +22,11 @@ const (
 	CodeMFANotEnrolled       Code = "mfa_not_enrolled" // there is none, or none that was confirmed
 	CodeProfileUnknown       Code = "profile_unknown"
 	CodeEventNotFound        Code = "event_not_found"
+	CodeRequestNotFound      Code = "request_not_found"   // an access request
+	CodeAlreadyRequested     Code = "already_requested"   // a pending access request is in the way
+	CodeAccessDenied         Code = "access_denied"       // no link of the chain gives access
+	CodeRequestDenied        Code = "request_not_allowed" // the approval rules don't take the access request
+	CodeExtensionRefused     Code = "extension_not_allowed"
 	CodeAlreadyActive        Code = "already_active"
 	CodeInvalidTransition    Code = "invalid_transition"
 	CodeRateLimited          Code = "rate_limited"
@@ -65,6 +70,9 @@ type Error struct {
 	Condition string       // CodePolicyDenied: the condition of the rule that failed
 	Allowed   *Allowed     // CodePolicyDenied: what would be allowed instead
 	MFA       *MFAWanted   // CodeMFARequired and CodeMFAInvalid: what would do
+	// AccessRequestID is the access request in the way, or that the call was about.
+	AccessRequestID string
+	Links           []LinkAnswer // CodeAccessDenied: what each link of the chain said
 	// Stamps say which rules decided, for the audit entry; no caller sees them.
 	Stamps map[string]string
 	Cause  error

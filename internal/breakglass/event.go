@@ -83,6 +83,33 @@ type Event struct {
 	RequestID       string     `json:"request_id"`
 	PolicyRule      string     `json:"policy_rule"`
 	Escalated       bool       `json:"escalated"`
+	Sessions        int        `json:"sessions"`   // how often credentials were issued under it
+	Extensions      int        `json:"extensions"` // how often it was extended
+	// WarnAt is when its approaching end is to be announced; zero when it was, or
+	// when it is too short for that.
+	WarnAt time.Time `json:"warn_at,omitzero"`
+}
+
+// warnBefore is how long before an event's end people are warned.
+const warnBefore = 10 * time.Minute
+
+// ending is the event with the given end, announced in time.
+func (e Event) ending(at time.Time) Event {
+	e.ExpiresAt, e.WarnAt = at, time.Time{}
+	e.DurationSeconds = int64(at.Sub(e.CreatedAt) / time.Second)
+	if warn := at.Add(-warnBefore); warn.After(e.UpdatedAt) {
+		e.WarnAt = warn
+	}
+	return e
+}
+
+// DueAt is when something has to be done about an active event: announce its
+// end, or record it.
+func (e Event) DueAt() time.Time {
+	if !e.WarnAt.IsZero() {
+		return e.WarnAt
+	}
+	return e.ExpiresAt
 }
 
 // StatusAt is the one place where an event's state is derived: active becomes

@@ -79,22 +79,22 @@ func (s *Service) wakeFor(t time.Time) {
 	}
 }
 
-// sweep records every expiry that is due and returns how long until the next.
+// sweep does everything that is due and returns how long until the next task.
 func (s *Service) sweep(ctx context.Context) (time.Duration, error) {
 	for batch := 1; ; batch = sweepBatch { // most looks find that nothing is due
-		events, err := s.cfg.Store.ActiveByExpiry(ctx, batch)
+		tasks, err := s.cfg.Store.Agenda(ctx, batch)
 		if err != nil {
 			return 0, err
 		}
 		now := s.now()
-		sleep, due := s.cfg.SweepEvery, events
-		for i, ev := range events {
-			if ev.StatusAt(now) == StatusActive {
-				sleep, due = min(sleep, ev.RemainingDuration(now)), events[:i]
+		sleep, due := s.cfg.SweepEvery, tasks
+		for i, t := range tasks {
+			if now.Before(t.At) {
+				sleep, due = min(sleep, t.At.Sub(now)), tasks[:i]
 				break
 			}
 		}
-		left, err := s.expireAll(ctx, due)
+		left, err := s.doAll(ctx, due)
 		switch {
 		case err != nil && batch < sweepBatch:
 			continue // one that can't be recorded must not hide those behind it
@@ -112,13 +112,13 @@ func (s *Service) sweep(ctx context.Context) (time.Duration, error) {
 	}
 }
 
-// expireAll records the expiries that no other server has claimed; left says
-// that there were such.
-func (s *Service) expireAll(ctx context.Context, due []Event) (left bool, err error) {
+// doAll does the tasks that no other server has claimed; left says that there
+// were such.
+func (s *Service) doAll(ctx context.Context, due []Task) (left bool, err error) {
 	errs := make([]error, len(due))
 	var wg sync.WaitGroup
-	for i, ev := range due {
-		wg.Go(func() { errs[i] = s.expire(ctx, ev) })
+	for i, t := range due {
+		wg.Go(func() { errs[i] = s.do(ctx, t) })
 	}
 	wg.Wait()
 	for i, err := range errs {
@@ -129,28 +129,64 @@ func (s *Service) expireAll(ctx context.Context, due []Event) (left bool, err er
 	return left, errors.Join(errs...)
 }
 
-// claimedFor is how long a server has an expiry to itself. When it dies, what is
+// claimedFor is how long a server has a task to itself. When it dies, what is
 // left of the second within which an expiry is recorded is for another one.
 const claimedFor = 400 * time.Millisecond
 
-// expire records active → expired, if that is still to be done. ErrNotFound
-// means that another server is about to, or has done it.
-func (s *Service) expire(ctx context.Context, ev Event) error {
+// do does one task, if that is still to be done. ErrNotFound means that another
+// server is about to, or has done it.
+func (s *Service) do(ctx context.Context, t Task) error {
 	now := s.now()
-	if err := s.cfg.Store.ClaimExpiry(ctx, ev, now, now.Add(claimedFor)); err != nil {
+	if err := s.cfg.Store.Claim(ctx, t, now, now.Add(claimedFor)); err != nil {
 		return err
 	}
-	id := ev.ID
+	if t.RequestID != "" {
+		return s.expireRequest(ctx, t.RequestID)
+	}
+	return s.attend(ctx, t.EventID)
+}
+
+// attend records that an event has expired, or that it is about to: whatever
+// its time has come for.
+func (s *Service) attend(ctx context.Context, id string) error {
 	return s.cfg.Store.Update(ctx, Keys{EventID: id}, func(tx Tx) error {
 		ev, err := tx.Event(id)
 		if err != nil {
 			return err
 		}
 		now := s.now()
-		if !ev.Status.CanTransitionTo(StatusExpired) || ev.StatusAt(now) != StatusExpired {
+		switch {
+		case ev.Status != StatusActive:
 			return nil // somebody else did it, or it was closed in time
+		case ev.StatusAt(now) == StatusExpired:
+			return s.writeExpired(tx, ev, now)
+		case !ev.WarnAt.IsZero() && !now.Before(ev.WarnAt):
+			return s.writeExpiring(tx, ev, now)
 		}
-		return s.writeExpired(tx, ev, now)
+		return nil // it was extended meanwhile
+	})
+}
+
+// writeExpiring announces the end of an event, once.
+func (s *Service) writeExpiring(tx Tx, ev Event, now time.Time) error {
+	ev.WarnAt = time.Time{}
+	if err := tx.PutEvent(ev); err != nil {
+		return err
+	}
+	return s.record(tx, entryFor(EntryExpiring, SystemActor, now, ev), &ev)
+}
+
+func (s *Service) expireRequest(ctx context.Context, id string) error {
+	return s.cfg.Store.Update(ctx, Keys{RequestID: id}, func(tx Tx) error {
+		r, err := tx.AccessRequest(id)
+		if err != nil {
+			return err
+		}
+		now := s.now()
+		if !r.Status.Open() || r.StatusAt(now) != RequestExpired {
+			return nil
+		}
+		return s.writeRequestExpired(tx, r, now)
 	})
 }
 

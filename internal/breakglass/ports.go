@@ -30,16 +30,28 @@ type Store interface {
 	// id, both descending), at most q.Limit of them.
 	Events(ctx context.Context, q EventQuery) ([]Event, error)
 
-	// ActiveByExpiry returns stored-active events, the earliest expires_at
-	// first, at most limit of them.
-	ActiveByExpiry(ctx context.Context, limit int) ([]Event, error)
+	// AccessRequest returns the stored access request, or ErrNotFound.
+	AccessRequest(ctx context.Context, id string) (AccessRequest, error)
 
-	// ClaimExpiry takes a stored-active event, as ActiveByExpiry has returned
-	// it, for recording its expiry: until the given instant no other server
-	// gets it. ErrNotFound means that another one has it, or that it has ended.
-	// It only spares servers from doing the same work at once; whether an event
-	// expires is decided in Update.
-	ClaimExpiry(ctx context.Context, ev Event, now, until time.Time) error
+	// AccessRequests returns the access requests that match q, newest first
+	// (created_at, then id, both descending), at most q.Limit of them.
+	AccessRequests(ctx context.Context, q RequestQuery) ([]AccessRequest, error)
+
+	// Standing returns what a person has open on a profile, consistently read
+	// and in one round trip. Nothing guards it: what is done about it is decided
+	// again in Update.
+	Standing(ctx context.Context, p Pair) (Standing, error)
+
+	// Agenda returns what is due next, the earliest first, at most limit tasks:
+	// one for each stored-active event, at Event.DueAt, and one for each
+	// stored-open access request, at its ExpiresAt.
+	Agenda(ctx context.Context, limit int) ([]Task, error)
+
+	// Claim takes a task, as Agenda has returned it: until the given instant no
+	// other server gets it. ErrNotFound means that another one has it, or that
+	// it is done. It only spares servers from doing the same work at once; what
+	// has to be done is decided in Update.
+	Claim(ctx context.Context, t Task, now, until time.Time) error
 
 	// LatestEntryTime is the latest timestamp of any audit entry; zero when
 	// there is none.
@@ -57,6 +69,32 @@ type Keys struct {
 	Caller      string // with Idempotency: the idempotency record
 	Idempotency string
 	Factor      string // the second factor of this person
+	RequestID   string // an existing access request
+	Requests    Pair   // the open access requests of a person on a profile
+}
+
+// Pair is a person and a profile.
+type Pair struct{ Person, Profile string }
+
+// Task is something that has to be done at a moment: exactly one of the ids is set.
+type Task struct {
+	At        time.Time
+	EventID   string
+	RequestID string
+}
+
+// OpenRequests are the stored-open access requests of a pair: at most one in
+// each state. Either may have lapsed.
+type OpenRequests struct {
+	Pending, Approved *AccessRequest
+}
+
+// Standing is what a person has open on a profile.
+type Standing struct {
+	Event       *Event         // stored-active; may have lapsed
+	Approved    *AccessRequest // stored-approved; may have lapsed
+	Pending     *AccessRequest // stored-pending; may have lapsed
+	LatestEntry time.Time      // as Store.LatestEntryTime
 }
 
 // Tx is the view and the writes of one transaction.
@@ -72,12 +110,19 @@ type Tx interface {
 	FindIdempotent(caller, key string) (*Idempotent, error)
 	// FindFactor returns the person's second factor; nil when there is none.
 	FindFactor(name string) (*Factor, error)
+	// AccessRequest returns the stored access request, or ErrNotFound.
+	AccessRequest(id string) (AccessRequest, error)
+	// FindOpenRequests returns the stored-open access requests of the pair.
+	FindOpenRequests(p Pair) (OpenRequests, error)
 	// LatestEntryTime is the latest timestamp of any audit entry, which need not
 	// be the newest entry's; zero when there is none.
 	LatestEntryTime() (time.Time, error)
 
 	// PutEvent inserts or replaces an event.
 	PutEvent(e Event) error
+	// PutAccessRequest inserts or replaces an access request. It must be known by
+	// Keys.RequestID, or belong to Keys.Requests.
+	PutAccessRequest(r AccessRequest) error
 	// PutIdempotent inserts a record.
 	PutIdempotent(r Idempotent) error
 	// PutFactor inserts or replaces the second factor of f.Name.
@@ -130,7 +175,17 @@ type EventQuery struct {
 	Now        time.Time
 }
 
-// Position is a place in a listing of events.
+// RequestQuery selects access requests. Zero fields don't filter.
+type RequestQuery struct {
+	Requester string
+	Profile   string
+	Status    RequestStatus // as derived at Now, not as stored
+	Before    *Position     // continue after this request of the listing
+	Limit     int
+	Now       time.Time
+}
+
+// Position is a place in a listing of events or access requests.
 type Position struct {
 	CreatedAt time.Time
 	ID        string
@@ -156,7 +211,10 @@ type EntryQuery struct {
 	Invoker string
 	Profile string
 	Since   time.Time // timestamp ≥
-	Limit   int
+	// Until ends the search where the trail's own clock, the latest timestamp so
+	// far, reaches it. The trail then counts as searched to its end.
+	Until time.Time
+	Limit int
 }
 
 // Policy says who may break the glass. Implementations are pure and safe for
@@ -167,8 +225,93 @@ type Policy interface {
 	// Offer returns what the subject may invoke on the profile at that
 	// instant; ok is false when nothing.
 	Offer(subject Subject, profile string, at time.Time) (o Offer, ok bool)
+	// Terms returns what the rule in force says about events of the subject on
+	// the profile; ok is false when no rule is about them any more.
+	Terms(subject Subject, profile string) (t Terms, ok bool)
+	// Who names those who may invoke the profile at all.
+	Who(profile string) People
 	// SHA256 is the hex digest of the file that the policy was read from.
 	SHA256() string
+}
+
+// Terms bound what is done under a grant.
+type Terms struct {
+	Rule          string
+	MaxDuration   time.Duration // of one grant
+	MaxSession    time.Duration // of one set of credentials; zero: as long as the grant lasts
+	MaxRenewals   *int          // issuances after the first; nil: any number
+	MaxExtensions int           // of an event
+}
+
+// StandingPolicy says who has access without asking anybody. Implementations
+// are pure and safe for concurrent use.
+type StandingPolicy interface {
+	// Decide judges access to a profile at one instant.
+	Decide(subject Subject, profile string, at time.Time) StandingDecision
+	// Who names those who have access to the profile at all.
+	Who(profile string) People
+	SHA256() string
+}
+
+// StandingDecision is the answer of the standing policy.
+type StandingDecision struct {
+	Permit  bool
+	Rule    string // that decided; empty when none applies
+	Message string // of a refusal, in words
+	// Until is when the rule's time window closes; zero: it doesn't.
+	Until time.Time
+	// MaxSession is the longest session; never zero where Permit is true.
+	MaxSession time.Duration
+}
+
+// ApprovalPolicy says who approves access requests.
+type ApprovalPolicy interface {
+	// Find returns the rule for a profile; ok is false when nobody can ask for it.
+	Find(profile string) (r ApprovalRule, ok bool)
+	SHA256() string
+}
+
+// ApprovalRule is how requests for some profiles are approved.
+type ApprovalRule struct {
+	Terms
+	Requesters    People // who may ask
+	Approvers     People // who may approve
+	Required      int    // how many of them have to
+	RequireTicket bool
+	MaxWait       time.Duration // for approval
+	Auto          []AutoApproval
+}
+
+// AutoApproval approves some requests without anybody.
+type AutoApproval struct {
+	People      People
+	Profiles    interface{ Match(profile string) bool } // of those of the rule
+	Window      interface{ Contains(at time.Time) bool }
+	MaxDuration time.Duration
+}
+
+// Approves reports whether a request needs nobody's approval.
+func (a AutoApproval) Approves(s Subject, profile string, d time.Duration, at time.Time) bool {
+	return a.People.Include(s) && a.Profiles.Match(profile) && d <= a.MaxDuration && a.Window.Contains(at)
+}
+
+// Everybody, as a user, stands for every authenticated caller.
+const Everybody = "*"
+
+// People are some users and the members of some groups.
+type People struct {
+	Users  []string // canonical names, or Everybody
+	Groups []string
+}
+
+// Include reports whether the subject is one of them. Names compare as they are:
+// both sides are canonical.
+func (p People) Include(s Subject) bool {
+	if s.Name == "" {
+		return false
+	}
+	return slices.Contains(p.Users, Everybody) || slices.Contains(p.Users, s.Name) ||
+		slices.ContainsFunc(s.Groups, func(g string) bool { return slices.Contains(p.Groups, g) })
 }
 
 // Subject is for whom access is decided.
@@ -251,11 +394,11 @@ type Profile struct {
 	SessionTags    bool          // set session tags (needs sts:TagSession in the trust policy)
 }
 
-// Issuer turns an active event into credentials.
+// Issuer turns a grant into credentials.
 type Issuer interface {
-	// Issue returns credentials that end at ev.ExpiresAt or earlier. A refusal
-	// or failure of the provider is an *Error with CodeCredentialsRefused.
-	Issue(ctx context.Context, p Profile, ev Event, now time.Time) (Credentials, error)
+	// Issue returns credentials that end at g.Ends or earlier. A refusal or
+	// failure of the provider is an *Error with CodeCredentialsRefused.
+	Issue(ctx context.Context, p Profile, g Grant, now time.Time) (Credentials, error)
 }
 
 // Credentials are secret, except for AccessKeyID and what says how they were
