@@ -101,19 +101,19 @@ const (
 	DetailSuppressed       = "suppressed"         // how many refusals this entry stands for beside itself
 	DetailMFA              = "mfa"                // of an invocation: the second factor it rests on; none when none was asked for
 	DetailMFAFailures      = "failures"           // wrong codes since the last right one, this one included
-	DetailGrantedBy        = "granted_by"        // which link of the chain gave access
-	DetailLinks            = "links"             // what each link said, as "policy: denied; request: absent; …"
-	DetailAccessRequestID  = "access_request_id" // of a request for access, which is not a request id
-	DetailDecisionID       = "decision_id"       // of credentials by standing policy: what their session name ends with
-	DetailGrantedUntil     = "granted_until"     // when the grant is over, RFC 3339; absent: never
-	DetailApprovals        = "approvals"         // such as "1 of 2"
-	DetailApprovalRule     = "approval_rule"     // the rule of approvals.yaml that decided
-	DetailApprovalSHA256   = "approvals_sha256"  // the approvals file in force
-	DetailAccessRule       = "access_rule"       // the rule of access.yaml that decided
-	DetailAccessSHA256     = "access_sha256"     // the access file in force
-	DetailAutoApproved     = "auto_approved"     // "true": by the rule, without anybody
-	DetailSession          = "session"           // of an issuance: which one under its event or access request, from 1
-	DetailExtension        = "extension"         // which extension of the event, from 1
+	DetailGrantedBy        = "granted_by"         // which link of the chain gave access
+	DetailLinks            = "links"              // what each link said, as "policy: denied; request: absent; …"
+	DetailAccessRequestID  = "access_request_id"  // of a request for access, which is not a request id
+	DetailDecisionID       = "decision_id"        // of credentials by standing policy: what their session name ends with
+	DetailGrantedUntil     = "granted_until"      // when the grant is over, RFC 3339; absent: never
+	DetailApprovals        = "approvals"          // such as "1 of 2"
+	DetailApprovalRule     = "approval_rule"      // the rule of approvals.yaml that decided
+	DetailApprovalSHA256   = "approvals_sha256"   // the approvals file in force
+	DetailAccessRule       = "access_rule"        // the rule of access.yaml that decided
+	DetailAccessSHA256     = "access_sha256"      // the access file in force
+	DetailAutoApproved     = "auto_approved"      // "true": by the rule, without anybody
+	DetailSession          = "session"            // of an issuance: which one under its event or access request, from 1
+	DetailExtension        = "extension"          // which extension of the event, from 1
 	DetailAuthenticatedBy  = "authenticated_by"   // the actor's way in, as Via.String; not on entries of the server itself
 )
 
