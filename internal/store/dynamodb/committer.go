@@ -84,7 +84,7 @@ func (s *Store) runGroup(group []*request) (left []*request) {
 			}
 		}
 		var u *unresolved
-		if err != nil && ctx.Err() != nil && scarce != nil && !errors.As(err, &u) {
+		if err != nil && ctx.Err() != nil && scarce != nil && !(errors.As(err, &u) && u.uncertain) {
 			err = scarce // time ran out over that
 		}
 		if err != nil && s.life.Err() != nil && !(errors.As(err, &u) && u.uncertain) {
