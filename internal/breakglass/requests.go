@@ -410,7 +410,3 @@ func (s *Service) decidable(ctx context.Context, caller Principal, q RequestQuer
 	}
 	return requestViews(mine, wanted, q.Now)
 }
-
-func (s *Service) writeRequestExpired(tx Tx, r AccessRequest, now time.Time) error {
-	return errStub
-}
