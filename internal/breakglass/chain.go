@@ -125,7 +125,7 @@ func (s *Service) askPolicy(a asked, g *Grant) LinkAnswer {
 	case d.Rule != "":
 		return LinkAnswer{Outcome: OutcomeDenied, Rule: d.Rule, Message: d.Message}
 	}
-	return LinkAnswer{Outcome: OutcomeAbsent, Message: d.Message, Next: who("standing access", policy.Who(a.profile.Name), a.subject)}
+	return LinkAnswer{Outcome: OutcomeAbsent, Message: d.Message, Next: who("have standing access", policy.Who(a.profile.Name), a.subject)}
 }
 
 func unreadable(what string) LinkAnswer {
