@@ -39,6 +39,57 @@ type closeRequest struct {
 
 func (in *closeRequest) fields() fields { return fields{"reason": text(&in.Reason)} }
 
+// credentialsRequest is the body of POST /v1/credentials.
+type credentialsRequest struct {
+	Profile string `json:"profile" validate:"required,name"`
+}
+
+func (in *credentialsRequest) fields() fields { return fields{"profile": text(&in.Profile)} }
+
+// extendRequest is the body of POST /v1/breakglass/{id}/extend.
+type extendRequest struct {
+	Justification   string `json:"justification" validate:"required,justification"`
+	DurationSeconds *int64 `json:"duration_seconds" validate:"omitnil,duration_seconds"`
+}
+
+func (in *extendRequest) fields() fields {
+	return fields{"justification": text(&in.Justification), "duration_seconds": optionalInteger(&in.DurationSeconds)}
+}
+
+// newRequest is the body of POST /v1/requests.
+type newRequest struct {
+	Profile         string `json:"profile" validate:"required,name"`
+	Justification   string `json:"justification" validate:"required,justification"`
+	Ticket          string `json:"ticket" validate:"ticket"`
+	DurationSeconds *int64 `json:"duration_seconds" validate:"omitnil,request_seconds"`
+}
+
+func (in *newRequest) fields() fields {
+	return fields{"profile": text(&in.Profile), "justification": text(&in.Justification), "ticket": text(&in.Ticket),
+		"duration_seconds": optionalInteger(&in.DurationSeconds)}
+}
+
+// approveRequest is the body of POST /v1/requests/{id}/approve.
+type approveRequest struct {
+	Comment string `json:"comment" validate:"remark"`
+}
+
+func (in *approveRequest) fields() fields { return fields{"comment": text(&in.Comment)} }
+
+// denyRequest is the body of POST /v1/requests/{id}/deny.
+type denyRequest struct {
+	Reason string `json:"reason" validate:"required,closed_reason"`
+}
+
+func (in *denyRequest) fields() fields { return fields{"reason": text(&in.Reason)} }
+
+// cancelRequest is the body of POST /v1/requests/{id}/cancel.
+type cancelRequest struct {
+	Reason string `json:"reason" validate:"remark"`
+}
+
+func (in *cancelRequest) fields() fields { return fields{"reason": text(&in.Reason)} }
+
 // checks are the domain's checks by tag. Each returns what is wrong, or "".
 func checks() map[string]func(v reflect.Value) string {
 	onText := func(check func(string) string) func(reflect.Value) string {
@@ -53,6 +104,13 @@ func checks() map[string]func(v reflect.Value) string {
 		"totp":          onText(breakglass.CheckTOTP),
 		"invitation":    onText(breakglass.CheckInvitation),
 		"closed_reason": onText(breakglass.CheckClosedReason),
+		"remark":        onText(checkRemark),
+		"request_seconds": func(v reflect.Value) string {
+			if n := v.Int(); n < 1 || n > maxRequestSeconds {
+				return fmt.Sprintf("must be whole seconds from 1 to %d (8 hours)", maxRequestSeconds)
+			}
+			return ""
+		},
 		"duration_seconds": func(v reflect.Value) string {
 			d := breakglass.Seconds(v.Int())
 			if d == 0 {
@@ -61,6 +119,16 @@ func checks() map[string]func(v reflect.Value) string {
 			return breakglass.CheckDuration(d)
 		},
 	}
+}
+
+const maxRequestSeconds = int64(breakglass.MaxRequestDuration / time.Second)
+
+// checkRemark returns what is wrong with words that may be left out, or "".
+func checkRemark(s string) string {
+	if strings.TrimSpace(s) == "" {
+		return ""
+	}
+	return breakglass.CheckClosedReason(s)
 }
 
 // requestValidator checks the values of request bodies.

@@ -25,7 +25,7 @@ func (c Credentials) MarshalJSON() ([]byte, error) { return json.Marshal(c.Strin
 type Issued struct {
 	Credentials
 	Profile Profile
-	EventID string
+	Grant   Grant
 }
 
 // Each event has this many issuances at once, and one more in each refill. An
@@ -85,14 +85,15 @@ func (s *Service) issue(ctx context.Context, caller Principal, ev Event, request
 			Message: fmt.Sprintf("Credentials for event %s were fetched %d times in quick succession. Use those that you have; "+
 				"bgctl keeps them until they are about to end.", ev.ID, issuanceBurst)}
 	}
-	creds, err := s.cfg.Issuer.Issue(ctx, profile, ev, now)
+	g := Grant{Link: LinkBreakglass, ID: ev.ID, Holder: ev.Invoker, Rule: ev.PolicyRule, Until: ev.ExpiresAt, Ends: ev.ExpiresAt, ReasonCode: ev.ReasonCode, CorrelationID: ev.RequestID}
+	creds, err := s.cfg.Issuer.Issue(ctx, profile, g, now)
 	if err != nil {
 		return Issued{}, err
 	}
 	if err := s.recordIssuance(ctx, caller, ev.ID, requestID, profile, creds); err != nil {
 		return Issued{}, err
 	}
-	return Issued{Credentials: creds, Profile: profile, EventID: ev.ID}, nil
+	return Issued{Credentials: creds, Profile: profile, Grant: g}, nil
 }
 
 // refusedOnRecord wraps a refusal whose audit entry is already committed.

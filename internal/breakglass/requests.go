@@ -48,3 +48,7 @@ func (s *Service) Deny(ctx context.Context, caller Principal, id, reason, callID
 func (s *Service) Cancel(ctx context.Context, caller Principal, id, reason, callID string) (RequestView, error) {
 	return RequestView{}, errStub
 }
+
+func (s *Service) writeRequestExpired(tx Tx, r AccessRequest, now time.Time) error {
+	return errStub
+}
