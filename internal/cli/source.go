@@ -123,6 +123,9 @@ func (s *source) fetch(ctx context.Context) (credcache.Entry, error) {
 		Expiration: c.Expiration.UTC(), FetchedAt: s.now().UTC(), GrantedBy: c.GrantedBy, Rule: c.Rule, GrantEnds: c.GrantedUntil.UTC(),
 		EventID: c.EventID, RequestID: c.RequestID, Profile: c.Profile, Region: c.Region, RoleARN: c.RoleARN, Issuer: c.Issuer,
 	}
+	if e.GrantedBy == "" { // a server that knows no other link doesn't say
+		e.GrantedBy, e.GrantEnds = breakglass.LinkBreakglass, e.Expiration
+	}
 	if !e.Usable(s.now()) {
 		s.warn("The server's answer ends at %s, which is past by the clock of this machine: is the clock right?", e.Expiration.Format(time.RFC3339))
 	}
