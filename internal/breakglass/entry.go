@@ -112,8 +112,10 @@ const (
 	DetailAccessRule       = "access_rule"        // the rule of access.yaml that decided
 	DetailAccessSHA256     = "access_sha256"      // the access file in force
 	DetailAutoApproved     = "auto_approved"      // "true": by the rule, without anybody
+	DetailComment          = "comment"            // of an approver
 	DetailSession          = "session"            // of an issuance: which one under its event or access request, from 1
 	DetailExtension        = "extension"          // which extension of the event, from 1
+	DetailExtendedBy       = "extended_by"        // by how many seconds
 	DetailAuthenticatedBy  = "authenticated_by"   // the actor's way in, as Via.String; not on entries of the server itself
 )
 

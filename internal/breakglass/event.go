@@ -151,13 +151,13 @@ func (e Event) At(now time.Time) View {
 // the time of the change: a reader before and one after the sweeper see the same.
 func (e Event) expired() Event {
 	e.Status = StatusExpired
-	e.UpdatedAt = e.ExpiresAt
+	e.UpdatedAt, e.WarnAt = e.ExpiresAt, time.Time{}
 	return e
 }
 
 // closed is the event after active → closed.
 func (e Event) closed(now time.Time, by, reason string) Event {
-	e.Status = StatusClosed
+	e.Status, e.WarnAt = StatusClosed, time.Time{}
 	e.UpdatedAt, e.ClosedAt, e.ClosedBy, e.ClosedReason = now, now, by, reason
 	return e
 }

@@ -82,13 +82,14 @@ func TestNewIDIsSixteenHexAndNotRepeated(t *testing.T) {
 func TestViewHasTheDocumentedFields(t *testing.T) {
 	ev := activeEvent().closed(t0.Add(time.Minute), "sam@example.com", "over")
 	ev.Ticket, ev.RequestedBy, ev.Justification, ev.RequestID, ev.PolicyRule = "INC-1", "bot", "x", "r", "rule"
+	ev.WarnAt = t0.Add(50 * time.Minute)
 	b, err := json.Marshal(ev.At(t0.Add(time.Hour)))
 	require.NoError(t, err)
 	var fields map[string]any
 	require.NoError(t, json.Unmarshal(b, &fields))
 	for _, f := range []string{"event_id", "invoker", "requested_by", "profile", "reason_code", "justification", "ticket",
 		"duration_seconds", "status", "created_at", "updated_at", "expires_at", "remaining_seconds", "closed_at", "closed_by",
-		"closed_reason", "request_id", "policy_rule", "escalated"} {
+		"closed_reason", "request_id", "policy_rule", "escalated", "sessions", "extensions", "warn_at"} {
 		assert.Contains(t, fields, f)
 		delete(fields, f)
 	}

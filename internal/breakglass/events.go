@@ -113,7 +113,7 @@ func (s *Service) close(ctx context.Context, caller Principal, id, reason, reque
 		}
 		out = ev.At(now)
 		entry := entryFor(EntryClosed, caller.Name, now, ev)
-		entry.Detail = withCaller(caller, fromWhere(ctx, callDetail(ev, requestID)))
+		entry.Detail = withCaller(caller, fromWhere(ctx, callDetail(ev.RequestID, requestID)))
 		return s.record(tx, entry, &ev)
 	})
 	return out, err
@@ -128,12 +128,12 @@ func ended(v View) *Error {
 	return &Error{Code: CodeInvalidTransition, EventID: v.ID, Message: words + " If access is still needed, invoke again."}
 }
 
-// callDetail keeps the id of this call beside the event's own correlation id.
-func callDetail(ev Event, requestID string) map[string]string {
-	if requestID == "" || requestID == ev.RequestID {
+// callDetail keeps the id of this call beside the correlation id of what it is about.
+func callDetail(correlation, callID string) map[string]string {
+	if callID == "" || callID == correlation {
 		return nil
 	}
-	return map[string]string{DetailCallRequestID: requestID}
+	return map[string]string{DetailCallRequestID: callID}
 }
 
 // Feed reads the audit trail. With wait it blocks until there is something

@@ -205,7 +205,7 @@ func (s *Service) invoke(ctx context.Context, caller Principal, in Invocation) (
 	case refused != nil:
 		return Invoked{}, refused
 	}
-	s.wakeFor(out.ExpiresAt)
+	s.wakeFor(out.DueAt())
 	return out, nil
 }
 
@@ -374,13 +374,13 @@ func checkStacking(tx Tx, d *decision, caller Principal, subject Subject, in Inv
 
 // event is the event that the decision grants.
 func (d decision) event(caller Principal, subject Subject, in Invocation, now time.Time) Event {
-	return Event{
+	ev := Event{
 		ID: NewID(), Invoker: subject.Name, RequestedBy: caller.Name, Profile: in.Profile,
 		ReasonCode: in.ReasonCode, Justification: in.Justification, Ticket: in.Ticket,
-		DurationSeconds: int64(d.duration / time.Second), Status: StatusActive,
-		CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(d.duration),
+		Status: StatusActive, CreatedAt: now, UpdatedAt: now,
 		RequestID: in.RequestID, PolicyRule: d.policy.Rule, Escalated: d.limit.Escalate,
 	}
+	return ev.ending(now.Add(d.duration))
 }
 
 // commit writes what an invocation changes. A lapsed event in the way is

@@ -43,7 +43,8 @@ type Target string
 const (
 	TargetOwn       Target = "own"       // the caller is the invoker
 	TargetRequested Target = "requested" // the caller asked for it, for somebody else
-	TargetForeign   Target = "foreign"   // neither
+	TargetDecidable Target = "decidable" // an access request whose approver the caller is, by the rules
+	TargetForeign   Target = "foreign"   // none of these
 	TargetServer    Target = "server"    // no event at all
 )
 
@@ -53,7 +54,7 @@ type Answer int
 // The answers, from the one that gives away least. When a caller has several
 // roles the highest counts.
 const (
-	Hide   Answer = iota // as if it weren't there: event_not_found
+	Hide   Answer = iota // as if it weren't there
 	Forbid               // forbidden
 	Allow
 )
@@ -91,6 +92,33 @@ var permissions = []Permission{
 	{CallCredentials, TargetOwn, Allow, nil, ""},
 	{CallCredentials, TargetRequested, Forbid, nil, credentialsRefusal},
 	{CallCredentials, TargetForeign, Hide, map[Role]Answer{RoleReviewer: Forbid, RoleAuditor: Forbid}, credentialsRefusal},
+	{CallExtend, TargetOwn, Allow, nil, ""},
+	{CallExtend, TargetRequested, Forbid, nil, extendRefusal},
+	{CallExtend, TargetForeign, Hide, map[Role]Answer{RoleReviewer: Forbid, RoleAuditor: Forbid}, extendRefusal},
+	{CallAccess, TargetServer, Allow, nil, ""},
+	{CallRequest, TargetServer, Allow, nil, ""},
+	{CallRequests, TargetOwn, Allow, nil, ""},
+	{CallRequests, TargetDecidable, Allow, nil, ""},
+	{CallRequests, TargetForeign, Forbid, map[Role]Answer{RoleReviewer: Allow, RoleAuditor: Allow},
+		"Only a reviewer or auditor may list the access requests of others; an approver lists those to decide."},
+	{CallRequestShow, TargetOwn, Allow, nil, ""},
+	{CallRequestShow, TargetDecidable, Allow, nil, ""},
+	{CallRequestShow, TargetForeign, Hide, map[Role]Answer{RoleReviewer: Allow, RoleAuditor: Allow}, ""},
+	{CallApprove, TargetOwn, Forbid, nil, "Nobody approves a request of their own."},
+	{CallApprove, TargetDecidable, Allow, nil, ""},
+	{CallApprove, TargetForeign, Hide, map[Role]Answer{RoleReviewer: Forbid, RoleAuditor: Forbid},
+		"Only an approver whom the approval rules name may approve this request, and no delegate."},
+	{CallDeny, TargetOwn, Forbid, nil, "This request is yours: cancel it instead."},
+	{CallDeny, TargetDecidable, Allow, nil, ""},
+	{CallDeny, TargetForeign, Hide, map[Role]Answer{RoleReviewer: Allow, RoleAuditor: Forbid},
+		"Only an approver or a reviewer may deny this request."},
+	{CallCancel, TargetOwn, Allow, nil, ""},
+	{CallCancel, TargetDecidable, Forbid, nil, cancelRefusal},
+	{CallCancel, TargetForeign, Hide, map[Role]Answer{RoleReviewer: Forbid, RoleAuditor: Forbid}, cancelRefusal},
+	{CallWhy, TargetOwn, Allow, nil, ""},
+	{CallWhy, TargetRequested, Allow, nil, ""},
+	{CallWhy, TargetDecidable, Allow, nil, ""},
+	{CallWhy, TargetForeign, Hide, map[Role]Answer{RoleReviewer: Allow, RoleAuditor: Allow}, ""},
 	{CallFeed, TargetServer, Forbid, map[Role]Answer{RoleReviewer: Allow, RoleAuditor: Allow},
 		"Only an auditor or reviewer may read the audit trail."},
 	{CallProfiles, TargetServer, Allow, nil, ""},
@@ -106,6 +134,8 @@ var permissions = []Permission{
 }
 
 const (
+	extendRefusal      = "Only the invoker may extend this event."
+	cancelRefusal      = "Only its requester may cancel a request; an approver denies it."
 	credentialsRefusal = "Credentials go to the invoker alone."
 	adminRefusal       = "Only an admin may do this for somebody else."
 )
@@ -128,13 +158,27 @@ func May(caller Principal, call Call, target Target) *Error {
 	case Forbid:
 		return &Error{Code: CodeForbidden, Message: permission(call, target).Refusal}
 	}
+	return hidden(call)
+}
+
+// hidden is the answer for what isn't there and for what the caller may not know
+// of: the two must not be told apart.
+func hidden(call Call) *Error {
+	switch call {
+	case CallRequestShow, CallApprove, CallDeny, CallCancel:
+		return &Error{Code: CodeRequestNotFound,
+			Message: "There is no such access request, or it is not yours to see. `bgctl requests` lists those that you can see."}
+	case CallWhy:
+		return &Error{Code: CodeEventNotFound,
+			Message: "There is no such event, access request or session, or it is not yours to see."}
+	}
 	return notFound()
 }
 
 // MayAtAll is May for whatever target the call can have: it refuses what the
 // caller can't do to anything.
 func MayAtAll(caller Principal, call Call) *Error {
-	refusal := notFound()
+	refusal := hidden(call)
 	for _, p := range permissions {
 		if p.Call != call {
 			continue
@@ -176,13 +220,13 @@ func sees(caller Principal, ev Event) bool {
 // PermissionTable is the table for people, in Markdown.
 func PermissionTable() string {
 	var b strings.Builder
-	b.WriteString("| call | event | anybody |")
+	b.WriteString("| call | about | anybody |")
 	for _, role := range Roles() {
 		b.WriteString(" " + string(role) + " |")
 	}
 	b.WriteString("\n|---|---|---|" + strings.Repeat("---|", len(Roles())) + "\n")
 	words := map[Answer]string{Hide: "404", Forbid: "403", Allow: "yes"}
-	targets := map[Target]string{TargetOwn: "own", TargetRequested: "asked for, for another", TargetForeign: "another's", TargetServer: "–"}
+	targets := map[Target]string{TargetOwn: "own", TargetRequested: "asked for, for another", TargetDecidable: "for the caller to decide", TargetForeign: "another's", TargetServer: "–"}
 	for _, p := range permissions {
 		b.WriteString("| " + string(p.Call) + " | " + targets[p.Target] + " | " + words[p.Anybody] + " |")
 		for _, role := range Roles() {

@@ -43,16 +43,30 @@ func TestTheTableHoldsItsOwnPromises(t *testing.T) {
 			if breakglass.Permit(who, p.Call, p.Target) == breakglass.Forbid {
 				assert.NotEmpty(t, p.Refusal, "%s %s says why", p.Call, p.Target)
 			}
-			// Who may not know of an event gets no other sign of it either.
-			if p.Call == breakglass.CallClose || p.Call == breakglass.CallCredentials {
-				knows := breakglass.Permit(who, breakglass.CallCheck, p.Target) == breakglass.Allow
+			// Who may not know of something gets no other sign of it either.
+			if look := lookOf(p.Call); look != "" {
+				knows := breakglass.Permit(who, look, p.Target) == breakglass.Allow
 				assert.Equal(t, knows, breakglass.Permit(who, p.Call, p.Target) != breakglass.Hide, "%s %s %v", p.Call, p.Target, roles)
 			}
 		}
 	}
 	for _, target := range []breakglass.Target{breakglass.TargetRequested, breakglass.TargetForeign} {
 		assert.NotEqual(t, breakglass.Allow, breakglass.Permit(everything, breakglass.CallCredentials, target), "another's credentials, with every role at once")
+		assert.NotEqual(t, breakglass.Allow, breakglass.Permit(everything, breakglass.CallExtend, target), "another's event, with every role at once")
 	}
+	assert.NotEqual(t, breakglass.Allow, breakglass.Permit(everything, breakglass.CallApprove, breakglass.TargetOwn), "one's own request, with every role at once")
+	assert.NotEqual(t, breakglass.Allow, breakglass.Permit(everything, breakglass.CallApprove, breakglass.TargetForeign), "no role makes an approver")
+}
+
+// lookOf is the call by which one looks at what another call changes.
+func lookOf(call breakglass.Call) breakglass.Call {
+	switch call {
+	case breakglass.CallClose, breakglass.CallCredentials, breakglass.CallExtend:
+		return breakglass.CallCheck
+	case breakglass.CallApprove, breakglass.CallDeny, breakglass.CallCancel:
+		return breakglass.CallRequestShow
+	}
+	return ""
 }
 
 func oneByOne() [][]breakglass.Role {

@@ -350,6 +350,8 @@ const (
 	ConditionMaxDuration = "max_duration"
 	ConditionTicket      = "require_ticket"
 	ConditionProfileCap  = "profile_max_duration"
+	ConditionMaxRenewals = "max_renewals"
+	ConditionExtensions  = "max_extensions"
 )
 
 // Offer is what a subject may invoke on one profile.

@@ -1,6 +1,7 @@
 package breakglass
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -108,7 +109,7 @@ func (s *Service) recordRefusal(ctx context.Context, typ EntryType, caller Princ
 	}
 	key := refusalKey{typ: typ, actor: caller.Name, code: e.Code, event: entry.EventID, via: caller.Via}
 	if key.event == "" {
-		key.event = entry.Detail[DetailRequestedEvent]
+		key.event = cmp.Or(entry.Detail[DetailRequestedEvent], entry.Detail[DetailAccessRequestID])
 	}
 	if key.call = entry.Detail[DetailCall]; entry.Detail[DetailDryRun] != "" {
 		key.call = DetailDryRun // the question must not hide the refusal of the deed

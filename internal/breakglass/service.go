@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Config is what a Service is made of. Everything but Log and MFA is required.
+// Config is what a Service is made of. Everything is required but Access, Approvals, MFA and Log.
 type Config struct {
 	Store    Store
 	Journal  Journal
@@ -23,6 +23,10 @@ type Config struct {
 	// never was a readable one: then nothing is granted.
 	Policy func() (Policy, error)
 	Limits func() (RateLimiter, error)
+	// Access and Approvals return the standing policy and the approval rules in
+	// force; nil means that there are none.
+	Access    func() (StandingPolicy, error)
+	Approvals func() (ApprovalPolicy, error)
 	// Sinks names the notification sinks that want an entry.
 	Sinks func(t EntryType, profile string) []string
 	Now   func() time.Time
@@ -43,8 +47,9 @@ type Service struct {
 	cfg       Config
 	profiles  map[string]Profile
 	refusals  *refusals
-	issuances *budget // by event
+	issuances *budget // by grant
 	enrolling *budget // by person
+	asking    *budget // by person, of access requests
 	wake      chan struct{}
 	// nextWake is when the sweeper will look again, in Unix microseconds.
 	nextWake atomic.Int64
@@ -53,7 +58,7 @@ type Service struct {
 // New returns a Service. Run must run beside it for expiries to be recorded.
 func New(cfg Config) *Service {
 	s := &Service{cfg: cfg, profiles: map[string]Profile{}, refusals: newRefusals(), issuances: newBudget(issuanceBurst, issuanceRefill),
-		enrolling: newBudget(enrolBurst, enrolRefill), wake: make(chan struct{}, 1)}
+		enrolling: newBudget(enrolBurst, enrolRefill), asking: newBudget(askingBurst, askingRefill), wake: make(chan struct{}, 1)}
 	s.nextWake.Store(awake)
 	if s.cfg.SweepEvery <= 0 {
 		s.cfg.SweepEvery = sweepAtLeast

@@ -1,6 +1,12 @@
 package breakglass
 
-import "context"
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+)
 
 // Story is why somebody had access: what an id or a session name stands for, and
 // what the audit trail says about it.
@@ -15,8 +21,153 @@ type Story struct {
 	Truncated bool `json:"truncated"`
 }
 
+// The kinds of stories.
+const (
+	StoryEvent   = "event"
+	StoryRequest = "request"
+	StorySession = "session"
+)
+
+const (
+	// maxStory is the most entries of a story.
+	maxStory = 500
+	// storyPage is how many entries are read at a time.
+	storyPage = 500
+	// aftermath is how long after the end entries are looked for: refusals of
+	// those who went on, and an end that was written down late.
+	aftermath = time.Minute
+	// decisionTime is the longest from a decision to its entry: a call takes no
+	// longer.
+	decisionTime = time.Minute
+)
+
 // Why tells the story of an event, an access request or a role session, named by
-// its id or its session name, to whoever may see it.
+// its id or its session name, to whoever may see it. Refusals are recorded.
 func (s *Service) Why(ctx context.Context, caller Principal, ref string) (Story, error) {
-	return Story{}, errStub
+	out, err := s.why(ctx, caller, ref)
+	if err != nil {
+		e := AsError(err)
+		s.recordCall(ctx, string(CallWhy), caller, askedFor(caller, idIn(ref), originOf(ctx).RequestID), e)
+		return Story{}, e
+	}
+	return out, nil
+}
+
+// idIn is the id that a session name ends with, or ref itself.
+func idIn(ref string) string { return ref[strings.LastIndexByte(ref, '.')+1:] }
+
+func (s *Service) why(ctx context.Context, caller Principal, ref string) (Story, error) {
+	id := idIn(ref)
+	if !IsID(id) {
+		return Story{}, hidden(CallWhy)
+	}
+	ev, err := s.cfg.Store.Event(ctx, id)
+	switch {
+	case err == nil:
+		return s.whyEvent(ctx, caller, ev)
+	case !errors.Is(err, ErrNotFound):
+		return Story{}, err
+	}
+	r, err := s.cfg.Store.AccessRequest(ctx, id)
+	switch {
+	case err == nil:
+		return s.whyRequest(ctx, caller, r)
+	case !errors.Is(err, ErrNotFound):
+		return Story{}, err
+	}
+	return s.whySession(ctx, caller, id)
+}
+
+func (s *Service) whyEvent(ctx context.Context, caller Principal, ev Event) (Story, error) {
+	if refusal := May(caller, CallWhy, targetOf(caller, ev)); refusal != nil {
+		return Story{}, refusal
+	}
+	view := ev.At(s.now())
+	story := Story{Kind: StoryEvent, ID: ev.ID, Event: &view}
+	end := ev.ExpiresAt
+	if ev.Status == StatusClosed {
+		end = ev.ClosedAt
+	}
+	about := func(e LogEntry) bool { return e.EventID == ev.ID || e.Detail[DetailRequestedEvent] == ev.ID }
+	err := s.tell(ctx, &story, EntryQuery{Invoker: ev.Invoker, Profile: ev.Profile, Since: ev.CreatedAt, Until: end.Add(aftermath)}, about)
+	if err == nil && ev.Status == StatusExpired {
+		err = s.late(ctx, &story, EntryExpired, EntryQuery{Invoker: ev.Invoker, Profile: ev.Profile, Since: end}, about)
+	}
+	return story, err
+}
+
+func (s *Service) whyRequest(ctx context.Context, caller Principal, r AccessRequest) (Story, error) {
+	if refusal := May(caller, CallWhy, s.requestTarget(caller, r)); refusal != nil {
+		return Story{}, refusal
+	}
+	view := r.At(s.now())
+	story := Story{Kind: StoryRequest, ID: r.ID, Request: &view}
+	end := r.ExpiresAt
+	if !r.EndedAt.IsZero() {
+		end = r.EndedAt
+	}
+	about := func(e LogEntry) bool { return e.Detail[DetailAccessRequestID] == r.ID }
+	err := s.tell(ctx, &story, EntryQuery{Invoker: r.Requester, Profile: r.Profile, Since: r.CreatedAt, Until: end.Add(aftermath)}, about)
+	if err == nil && r.Status == RequestExpired {
+		err = s.late(ctx, &story, EntryRequestExpired, EntryQuery{Invoker: r.Requester, Profile: r.Profile, Since: end}, about)
+	}
+	return story, err
+}
+
+// whySession tells of a session by standing policy. Its only record is its
+// entry, and its id says when that was written.
+func (s *Service) whySession(ctx context.Context, caller Principal, id string) (Story, error) {
+	at := decidedAt(id)
+	if at.After(s.now().Add(clockTolerance)) {
+		return Story{}, hidden(CallWhy)
+	}
+	q := EntryQuery{Since: at, Until: at.Add(decisionTime)}
+	if May(caller, CallWhy, TargetForeign) != nil {
+		q.Invoker = caller.Name // what is not theirs isn't even looked at
+	}
+	story := Story{Kind: StorySession, ID: id}
+	if err := s.tell(ctx, &story, q, func(e LogEntry) bool { return e.Detail[DetailDecisionID] == id }); err != nil {
+		return Story{}, err
+	}
+	if len(story.Entries) == 0 {
+		return Story{}, hidden(CallWhy)
+	}
+	return story, nil
+}
+
+// tell reads the entries that belong to a story.
+func (s *Service) tell(ctx context.Context, story *Story, q EntryQuery, about func(LogEntry) bool) error {
+	story.Entries = []LogEntry{}
+	q.Limit = storyPage
+	for {
+		entries, through, err := s.cfg.Journal.Entries(ctx, q)
+		if err != nil {
+			return err
+		}
+		story.Entries = append(story.Entries, slices.DeleteFunc(entries, func(e LogEntry) bool { return !about(e) })...)
+		if len(story.Entries) > maxStory {
+			story.Entries, story.Truncated = story.Entries[:maxStory], true
+			return nil
+		}
+		head, err := s.cfg.Journal.Head(ctx)
+		if err != nil {
+			return err
+		}
+		if through >= head || through == q.After {
+			return nil
+		}
+		q.After = through
+	}
+}
+
+// late finds an end that was written down long after it: no server ran then.
+func (s *Service) late(ctx context.Context, story *Story, typ EntryType, q EntryQuery, about func(LogEntry) bool) error {
+	if story.Truncated || slices.ContainsFunc(story.Entries, func(e LogEntry) bool { return e.Event == typ }) {
+		return nil
+	}
+	q.Event = typ
+	rest := Story{}
+	err := s.tell(ctx, &rest, q, about)
+	story.Entries = append(story.Entries, rest.Entries...)
+	return err
 }
