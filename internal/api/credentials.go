@@ -74,6 +74,9 @@ func (h *Handler) extend(c *call) error {
 	if body.DurationSeconds != nil {
 		in.Duration = breakglass.Seconds(*body.DurationSeconds)
 	}
+	if body.TOTP != nil {
+		in.TOTP = breakglass.TOTPCode(*body.TOTP)
+	}
 	ctx, cancel := c.context(0)
 	defer cancel()
 	view, err := h.cfg.Service.Extend(ctx, c.caller, c.pathID(), in)

@@ -13,12 +13,15 @@ import (
 // request serves POST /v1/requests.
 func (h *Handler) request(c *call) error {
 	var body newRequest
-	if err := c.read(body.fields(), &body, false); err != nil {
-		return c.refusedBefore(breakglass.CallRequest, err)
-	}
+	err := c.read(body.fields(), &body, false)
 	in := breakglass.NewRequest{Profile: body.Profile, Justification: body.Justification, Ticket: body.Ticket, CallID: c.id}
 	if body.DurationSeconds != nil {
 		in.Duration = breakglass.Seconds(*body.DurationSeconds)
+	}
+	if err != nil {
+		refusal := breakglass.AsError(err)
+		h.cfg.Service.RecordRefusedRequest(c.origin(), c.caller, in, refusal)
+		return refusal
 	}
 	ctx, cancel := c.context(0)
 	defer cancel()

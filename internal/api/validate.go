@@ -48,12 +48,13 @@ func (in *credentialsRequest) fields() fields { return fields{"profile": text(&i
 
 // extendRequest is the body of POST /v1/breakglass/{id}/extend.
 type extendRequest struct {
-	Justification   string `json:"justification" validate:"required,justification"`
-	DurationSeconds *int64 `json:"duration_seconds" validate:"omitnil,duration_seconds"`
+	Justification   string  `json:"justification" validate:"required,justification"`
+	DurationSeconds *int64  `json:"duration_seconds" validate:"omitnil,duration_seconds"`
+	TOTP            *string `json:"totp" validate:"omitnil,totp"`
 }
 
 func (in *extendRequest) fields() fields {
-	return fields{"justification": text(&in.Justification), "duration_seconds": optionalInteger(&in.DurationSeconds)}
+	return fields{"justification": text(&in.Justification), "duration_seconds": optionalInteger(&in.DurationSeconds), "totp": optionalText(&in.TOTP)}
 }
 
 // newRequest is the body of POST /v1/requests.
@@ -61,7 +62,7 @@ type newRequest struct {
 	Profile         string `json:"profile" validate:"required,name"`
 	Justification   string `json:"justification" validate:"required,justification"`
 	Ticket          string `json:"ticket" validate:"ticket"`
-	DurationSeconds *int64 `json:"duration_seconds" validate:"omitnil,request_seconds"`
+	DurationSeconds *int64 `json:"duration_seconds" validate:"omitnil,request_duration_seconds"`
 }
 
 func (in *newRequest) fields() fields {
@@ -71,7 +72,7 @@ func (in *newRequest) fields() fields {
 
 // approveRequest is the body of POST /v1/requests/{id}/approve.
 type approveRequest struct {
-	Comment string `json:"comment" validate:"remark"`
+	Comment string `json:"comment" validate:"comment"`
 }
 
 func (in *approveRequest) fields() fields { return fields{"comment": text(&in.Comment)} }
@@ -85,7 +86,7 @@ func (in *denyRequest) fields() fields { return fields{"reason": text(&in.Reason
 
 // cancelRequest is the body of POST /v1/requests/{id}/cancel.
 type cancelRequest struct {
-	Reason string `json:"reason" validate:"remark"`
+	Reason string `json:"reason" validate:"comment"`
 }
 
 func (in *cancelRequest) fields() fields { return fields{"reason": text(&in.Reason)} }
@@ -94,6 +95,15 @@ func (in *cancelRequest) fields() fields { return fields{"reason": text(&in.Reas
 func checks() map[string]func(v reflect.Value) string {
 	onText := func(check func(string) string) func(reflect.Value) string {
 		return func(v reflect.Value) string { return check(v.String()) }
+	}
+	onSeconds := func(check func(time.Duration) string) func(reflect.Value) string {
+		return func(v reflect.Value) string {
+			d := breakglass.Seconds(v.Int())
+			if d == 0 {
+				d = -time.Second // zero asks for the default only by being absent
+			}
+			return check(d)
+		}
 	}
 	return map[string]func(reflect.Value) string{
 		"name":          onText(breakglass.CheckName),
@@ -104,31 +114,11 @@ func checks() map[string]func(v reflect.Value) string {
 		"totp":          onText(breakglass.CheckTOTP),
 		"invitation":    onText(breakglass.CheckInvitation),
 		"closed_reason": onText(breakglass.CheckClosedReason),
-		"remark":        onText(checkRemark),
-		"request_seconds": func(v reflect.Value) string {
-			if n := v.Int(); n < 1 || n > maxRequestSeconds {
-				return fmt.Sprintf("must be whole seconds from 1 to %d (8 hours)", maxRequestSeconds)
-			}
-			return ""
-		},
-		"duration_seconds": func(v reflect.Value) string {
-			d := breakglass.Seconds(v.Int())
-			if d == 0 {
-				d = -time.Second // zero asks for the default only by being absent
-			}
-			return breakglass.CheckDuration(d)
-		},
-	}
-}
+		"comment":       onText(breakglass.CheckComment),
 
-const maxRequestSeconds = int64(breakglass.MaxRequestDuration / time.Second)
-
-// checkRemark returns what is wrong with words that may be left out, or "".
-func checkRemark(s string) string {
-	if strings.TrimSpace(s) == "" {
-		return ""
+		"duration_seconds":         onSeconds(breakglass.CheckDuration),
+		"request_duration_seconds": onSeconds(breakglass.CheckRequestDuration),
 	}
-	return breakglass.CheckClosedReason(s)
 }
 
 // requestValidator checks the values of request bodies.

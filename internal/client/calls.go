@@ -171,6 +171,8 @@ func (c *Client) Events(ctx context.Context, f EventFilter) ([]breakglass.View, 
 type Extension struct {
 	Justification   string `json:"justification"`
 	DurationSeconds int64  `json:"duration_seconds,omitempty"`
+	// TOTP is a code of this minute, and secret.
+	TOTP string `json:"totp,omitempty"`
 }
 
 // Extend moves the end of an event. It isn't repeated by itself: a second

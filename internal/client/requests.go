@@ -57,33 +57,33 @@ func (c *Client) Requests(ctx context.Context, f RequestFilter) ([]breakglass.Re
 	return out.Items, out.NextCursor, nil
 }
 
-// Approve adds the caller's approval. comment may be empty.
+// Approve adds the caller's approval. comment may be empty. The call is repeated
+// when its answer is lost: each approver counts once.
 func (c *Client) Approve(ctx context.Context, id, comment string) (breakglass.RequestView, error) {
-	return c.decide(ctx, id, "approve", struct {
+	cl := decision(id, "approve", struct {
 		Comment string `json:"comment,omitempty"`
 	}{comment})
+	cl.safe = true
+	return c.accessRequest(ctx, cl)
 }
 
-// Deny refuses a request, or withdraws its approval.
+// Deny refuses a request, or withdraws its approval. Like Cancel it isn't repeated
+// by itself: after a lost answer the request has to be looked at.
 func (c *Client) Deny(ctx context.Context, id, reason string) (breakglass.RequestView, error) {
-	return c.decide(ctx, id, "deny", struct {
+	return c.accessRequest(ctx, decision(id, "deny", struct {
 		Reason string `json:"reason"`
-	}{reason})
+	}{reason}))
 }
 
 // Cancel ends the caller's own request. reason may be empty.
 func (c *Client) Cancel(ctx context.Context, id, reason string) (breakglass.RequestView, error) {
-	return c.decide(ctx, id, "cancel", struct {
+	return c.accessRequest(ctx, decision(id, "cancel", struct {
 		Reason string `json:"reason,omitempty"`
-	}{reason})
+	}{reason}))
 }
 
-// decide isn't repeated by itself: after a lost answer the caller has to see what
-// became of the request.
-func (c *Client) decide(ctx context.Context, id, what string, body any) (breakglass.RequestView, error) {
-	return c.accessRequest(ctx, call{
-		method: http.MethodPost, path: "/v1/requests/" + url.PathEscape(id) + "/" + what, body: body, limit: maxObjectBytes,
-	})
+func decision(id, what string, body any) call {
+	return call{method: http.MethodPost, path: "/v1/requests/" + url.PathEscape(id) + "/" + what, body: body, limit: maxObjectBytes}
 }
 
 func (c *Client) accessRequest(ctx context.Context, cl call) (breakglass.RequestView, error) {
