@@ -30,12 +30,12 @@ func TestADurationThatCantBeReadIsQuotedAndExplained(t *testing.T) {
 		"1hour": {`"1hour"`, "units h, m and s"}, "60": {"needs a unit", "60m", "60s"}, "1d": {`"1d"`, "units"}, "5h": {`"5h"`, "4h"}, "-1h": {`"-1h"`},
 		"0": {`"0"`}, "1.5s": {`"1.5s"`},
 	} {
-		_, problem := parseDuration(typed)
+		_, problem := parseDuration(typed, breakglass.MaxDuration)
 		for _, w := range want {
 			assert.Contains(t, problem, w, typed)
 		}
 	}
-	d, problem := parseDuration("1h 30m")
+	d, problem := parseDuration("1h 30m", breakglass.MaxDuration)
 	assert.Empty(t, problem)
 	assert.Equal(t, 90*time.Minute, d)
 }

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"io"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -30,7 +29,7 @@ On a terminal the request is shown first and you are asked whether you are sure;
 		ValidArgsFunction: a.completeRequests(client.RequestFilter{Decidable: true}),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.decide(cmd.Context(), args[0], yes, "Approve this?", func(api *client.Client, id string) (breakglass.RequestView, error) {
-				if problem := checkRemark(comment); problem != "" {
+				if problem := breakglass.CheckComment(comment); problem != "" {
 					return breakglass.RequestView{}, usage("--comment %s", problem)
 				}
 				return api.Approve(cmd.Context(), id, comment)
@@ -136,7 +135,7 @@ func (a *app) cancel(ctx context.Context, ref, reason string) error {
 	if err != nil {
 		return err
 	}
-	if problem := checkRemark(reason); problem != "" {
+	if problem := breakglass.CheckComment(reason); problem != "" {
 		return usage("--reason %s", problem)
 	}
 	api, err := a.client()
@@ -157,14 +156,6 @@ func (a *app) cancel(ctx context.Context, ref, reason string) error {
 		a.hint("Credentials that were handed out work until %s at the latest.", show.Time(r.ExpiresAt, a.local))
 	}
 	return nil
-}
-
-// checkRemark returns what is wrong with words that may be left out, or "".
-func checkRemark(s string) string {
-	if strings.TrimSpace(s) == "" {
-		return ""
-	}
-	return breakglass.CheckClosedReason(s)
 }
 
 // oneRequest is for commands about one access request; example is a whole command.

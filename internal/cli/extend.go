@@ -14,6 +14,7 @@ import (
 type extendFlags struct {
 	justification string
 	duration      string
+	codeStdin     bool
 }
 
 func (a *app) extendCommand() *cobra.Command {
@@ -26,7 +27,8 @@ from its start. It stays the same event, and its credentials are renewed up to t
 new end; a running bgctl exec goes on by itself.
 
 It wants a justification of its own, of 20 to 1000 characters: why it takes longer.
-On a terminal you are asked for it. Elsewhere leaving it out is an error.`,
+On a terminal you are asked for it, and for a code of your authenticator where policy
+wants one. Elsewhere leaving it out is an error.`,
 		Example: `  bgctl extend prod --justification "Restoring takes longer, 400 GB are left"
   bgctl extend 0123456789abcdef --justification "Failover has to be repeated" --duration 30m`,
 		Args:              oneArg(`bgctl extend prod --justification "Restoring takes longer, 400 GB are left"`),
@@ -36,6 +38,7 @@ On a terminal you are asked for it. Elsewhere leaving it out is an error.`,
 	flags := cmd.Flags()
 	flags.StringVar(&f.justification, "justification", "", "why it takes longer, in your own words: `TEXT` of 20 to 1000 characters")
 	flags.StringVar(&f.duration, "duration", "", "how much longer, such as 30m or 1h (default 1h, or less where the 4 hours are nearer)")
+	flags.BoolVar(&f.codeStdin, codeFlag, false, "read the code of your authenticator from standard input, where policy wants one (default: BGCTL_TOTP, or asked on a terminal)")
 	completeFlag(cmd, "duration", words("15m", "30m", "1h", "2h"))
 	return cmd
 }
@@ -65,7 +68,12 @@ func (a *app) extend(ctx context.Context, ref string, f extendFlags) error {
 	if err != nil {
 		return err
 	}
-	ev, err := api.Extend(ctx, id, in)
+	var ev breakglass.View
+	err = a.withCode(ctx, f.codeStdin, func(code string) error {
+		in.TOTP = code
+		ev, err = api.Extend(ctx, id, in)
+		return err
+	})
 	if err != nil {
 		return err
 	}

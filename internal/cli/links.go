@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"breakglass/internal/breakglass"
@@ -58,7 +59,11 @@ func grantedBy(e credcache.Entry) string {
 }
 
 // explainLinks says what each link of the chain said, and what to do next.
+// The server's sentence repeats them for those who see nothing else.
 func (a *app) explainLinks(ex *explanation, e *breakglass.Error) {
+	for _, l := range slices.Backward(e.Links) {
+		ex.what = strings.TrimSuffix(ex.what, " "+l.Message)
+	}
 	for _, l := range e.Links {
 		ex.fact(linkWords(l.Link), cmp.Or(l.Message, string(l.Outcome)))
 	}
@@ -66,9 +71,6 @@ func (a *app) explainLinks(ex *explanation, e *breakglass.Error) {
 		if l.Next != "" {
 			ex.do("%s", l.Next)
 		}
-	}
-	if len(ex.now) == 0 {
-		ex.do("`bgctl profiles` shows what you may invoke")
 	}
 }
 

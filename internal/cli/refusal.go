@@ -98,6 +98,9 @@ func (a *app) explainCode(ex *explanation, e *breakglass.Error) {
 		a.explainPolicy(ex, e)
 	case breakglass.CodeAccessDenied:
 		a.explainLinks(ex, e)
+		if len(ex.now) == 0 {
+			ex.do("`bgctl profiles` shows what you may invoke")
+		}
 	case breakglass.CodeRequestDenied, breakglass.CodeExtensionRefused, breakglass.CodeAlreadyRequested, breakglass.CodeRequestNotFound:
 		a.explainRequest(ex, e)
 	case breakglass.CodeMFARequired, breakglass.CodeMFAInvalid:
@@ -122,6 +125,7 @@ func (a *app) explainCode(ex *explanation, e *breakglass.Error) {
 	case breakglass.CodeIdempotencyMismatch:
 		ex.do("leave --idempotency-key out, or repeat exactly what you sent with it")
 	case breakglass.CodeCredentialsRefused, breakglass.CodeUnavailable:
+		a.explainLinks(ex, e)
 		a.explainUnavailable(ex, e)
 	}
 }
@@ -259,7 +263,7 @@ func (a *app) explainUnavailable(ex *explanation, e *breakglass.Error) {
 		ex.do("tell whoever runs the server, with the request id: trying again won't help")
 	}
 	if e.Code == breakglass.CodeCredentialsRefused {
-		ex.fact("Event", "stays active; only its credentials could not be had")
+		ex.fact("Access", "stays; only its credentials could not be had")
 	}
 }
 

@@ -107,7 +107,13 @@ func canWait(err error) bool {
 // credentials gives no further ones.
 func exhausted(err error, old credcache.Entry) bool {
 	var refused *breakglass.Error
-	return errors.As(err, &refused) && slices.ContainsFunc(refused.Links, func(l breakglass.LinkAnswer) bool {
+	if !errors.As(err, &refused) {
+		return false
+	}
+	if refused.Condition == breakglass.ConditionMaxRenewals { // of the event alone
+		return refused.EventID == old.EventID
+	}
+	return slices.ContainsFunc(refused.Links, func(l breakglass.LinkAnswer) bool {
 		return l.Outcome == breakglass.OutcomeExhausted && l.Link == old.GrantedBy && l.EventID == old.EventID && l.RequestID == old.RequestID
 	})
 }
