@@ -111,15 +111,15 @@ func (a *AWS) FindCredentials(ctx context.Context) error {
 	return err
 }
 
-// Issue implements breakglass.Issuer. The credentials end at ev.ExpiresAt rounded
-// down to the second, or earlier when the role's longest session is shorter.
+// Issue implements breakglass.Issuer. The credentials end at g.Ends rounded down
+// to the second, or earlier when the role's longest session is shorter.
 //
 // Errors are *breakglass.Error: CodeCredentialsRefused with Temporary set when
 // AWS is throttling, failing or out of reach, and without it when somebody has to
-// change something first; CodeInvalidTransition when the event is over or ends
+// change something first; CodeInvalidTransition when the grant is over or ends
 // within a second, in which case AWS isn't asked.
-func (a *AWS) Issue(ctx context.Context, p breakglass.Profile, ev breakglass.Event, now time.Time) (breakglass.Credentials, error) {
-	end, err := sessionEnd(ev, now)
+func (a *AWS) Issue(ctx context.Context, p breakglass.Profile, g breakglass.Grant, now time.Time) (breakglass.Credentials, error) {
+	end, err := sessionEnd(g, now)
 	if err != nil {
 		return breakglass.Credentials{}, err
 	}
@@ -129,24 +129,24 @@ func (a *AWS) Issue(ctx context.Context, p breakglass.Profile, ev breakglass.Eve
 	// Cached by the SDK. Asked for here so that a failure to get the server's own
 	// credentials can be told from a refusal of the role.
 	if _, err := a.own.Retrieve(limited); err != nil {
-		return breakglass.Credentials{}, ownCredentials(ctx, ev, err)
+		return breakglass.Credentials{}, ownCredentials(ctx, g, err)
 	}
 	seconds := durationSeconds(end, now, a.sessionLimit(limited, p, end, now))
-	out, err := a.client.AssumeRole(limited, assumeRole(p, ev, end, seconds))
+	out, err := a.client.AssumeRole(limited, assumeRole(p, g, end, seconds))
 	if err != nil && seconds > chainedSession && exceedsMaximum(err) {
 		a.limits.learn(p.RoleARN, now)
-		a.log.WarnContext(ctx, "AWS allows sessions of this role for one hour only; longer events need fresh credentials each hour",
+		a.log.WarnContext(ctx, "AWS allows sessions of this role for one hour only; longer access needs fresh credentials each hour",
 			"profile", p.Name, "role_arn", p.RoleARN, "asked_seconds", seconds, "error", err)
-		out, err = a.client.AssumeRole(limited, assumeRole(p, ev, end, chainedSession))
+		out, err = a.client.AssumeRole(limited, assumeRole(p, g, end, chainedSession))
 	}
 	if err != nil {
-		return breakglass.Credentials{}, refusal(ctx, p, ev, err)
+		return breakglass.Credentials{}, refusal(ctx, p, g, err)
 	}
-	return fromSTS(p, ev, end, now, out)
+	return fromSTS(p, g, end, now, out)
 }
 
-func assumeRole(p breakglass.Profile, ev breakglass.Event, end time.Time, seconds int32) *sts.AssumeRoleInput {
-	name := SessionName(ev.Invoker, ev.ID)
+func assumeRole(p breakglass.Profile, g breakglass.Grant, end time.Time, seconds int32) *sts.AssumeRoleInput {
+	name := SessionName(g.Holder, g.ID)
 	in := &sts.AssumeRoleInput{
 		RoleArn:         aws.String(p.RoleARN),
 		RoleSessionName: aws.String(name),
@@ -160,20 +160,20 @@ func assumeRole(p breakglass.Profile, ev breakglass.Event, end time.Time, second
 		in.SourceIdentity = aws.String(name)
 	}
 	if p.SessionTags {
-		in.Tags = sessionTags(ev)
+		in.Tags = sessionTags(p, g)
 	}
 	return in
 }
 
-func fromSTS(p breakglass.Profile, ev breakglass.Event, end, now time.Time, out *sts.AssumeRoleOutput) (breakglass.Credentials, error) {
+func fromSTS(p breakglass.Profile, g breakglass.Grant, end, now time.Time, out *sts.AssumeRoleOutput) (breakglass.Credentials, error) {
 	c := out.Credentials
 	if c == nil || aws.ToString(c.AccessKeyId) == "" || aws.ToString(c.SecretAccessKey) == "" ||
 		aws.ToString(c.SessionToken) == "" || c.Expiration == nil {
-		return breakglass.Credentials{}, unintelligible(ev, errors.New("AssumeRole succeeded without complete credentials"))
+		return breakglass.Credentials{}, unintelligible(g, errors.New("AssumeRole succeeded without complete credentials"))
 	}
 	expiration := earlier(end, *c.Expiration)
 	if !expiration.After(now) {
-		return breakglass.Credentials{}, clockOff(ev, fmt.Errorf("credentials end at %s, and it is %s here",
+		return breakglass.Credentials{}, clockOff(g, fmt.Errorf("credentials end at %s, and it is %s here",
 			expiration.Format(time.RFC3339), now.Format(time.RFC3339)))
 	}
 	issued := breakglass.Credentials{
@@ -182,7 +182,7 @@ func fromSTS(p breakglass.Profile, ev breakglass.Event, end, now time.Time, out 
 		SessionToken:    *c.SessionToken,
 		Expiration:      expiration,
 		Issuer:          "aws",
-		RoleSessionName: SessionName(ev.Invoker, ev.ID),
+		RoleSessionName: SessionName(g.Holder, g.ID),
 	}
 	if p.SourceIdentity {
 		issued.SourceIdentity = issued.RoleSessionName

@@ -3,6 +3,7 @@ package issuer
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -26,8 +27,9 @@ const roleTooLong = "The requested DurationSeconds exceeds the MaxSessionDuratio
 // TestAWS runs against one emulator (the cases follow one another on it).
 func TestAWS(t *testing.T) {
 	w := emulator(t)
-	t.Run("the credentials work and CloudTrail's identity leads to the event", func(t *testing.T) { testCredentialsWork(t, w) })
+	t.Run("the credentials work and CloudTrail's identity leads to the grant", func(t *testing.T) { testCredentialsWork(t, w) })
 	t.Run("what goes over the wire", func(t *testing.T) { testWire(t, w) })
+	t.Run("each link of the chain", func(t *testing.T) { testLinks(t, w) })
 	t.Run("switched off, SourceIdentity and tags stay away", func(t *testing.T) { testSwitchedOff(t, w) })
 	t.Run("DurationSeconds", func(t *testing.T) { testDurationSeconds(t, w) })
 	t.Run("chaining is found out once", func(t *testing.T) { testChainingFoundOut(t, w) })
@@ -49,17 +51,16 @@ func identityOf(t *testing.T, endpoint string, c breakglass.Credentials) *sts.Ge
 
 func testCredentialsWork(t *testing.T, w *wire) {
 	now := time.Now().Truncate(time.Second)
-	ev := testEvent(now.Add(time.Hour))
-	got, err := newIssuer(t, w.URL).Issue(t.Context(), testProfile(), ev, now)
+	got, err := newIssuer(t, w.URL).Issue(t.Context(), testProfile(), testGrant(now.Add(time.Hour)), now)
 	require.NoError(t, err)
 
 	id := identityOf(t, w.moto, got)
-	assert.Equal(t, "arn:aws:sts::123456789012:assumed-role/BreakGlass/alice@example.com."+testEventID, aws.ToString(id.Arn))
+	assert.Equal(t, "arn:aws:sts::123456789012:assumed-role/BreakGlass/alice@example.com."+testGrantID, aws.ToString(id.Arn))
 	_, session, _ := strings.Cut(aws.ToString(id.UserId), ":")
-	invoker, eventID, ok := ParseSessionName(session)
+	holder, grantID, ok := ParseSessionName(session)
 	assert.True(t, ok)
-	assert.Equal(t, "alice@example.com", invoker)
-	assert.Equal(t, testEventID, eventID)
+	assert.Equal(t, "alice@example.com", holder)
+	assert.Equal(t, testGrantID, grantID)
 	assert.Equal(t, "aws", got.Issuer)
 	assert.Equal(t, session, got.RoleSessionName)
 	assert.Equal(t, session, got.SourceIdentity)
@@ -71,7 +72,7 @@ func testWire(t *testing.T, w *wire) {
 	p := testProfile()
 	p.ExternalID = "b7f1-external"
 	w.take("")
-	_, err := newIssuer(t, w.URL).Issue(t.Context(), p, testEvent(now.Add(30*time.Minute+700*time.Millisecond)), now)
+	_, err := newIssuer(t, w.URL).Issue(t.Context(), p, testGrant(now.Add(30*time.Minute+700*time.Millisecond)), now)
 	require.NoError(t, err)
 
 	calls := w.take("AssumeRole")
@@ -79,15 +80,16 @@ func testWire(t *testing.T, w *wire) {
 	in := calls[0]
 	assert.Equal(t, testRole, in.Get("RoleArn"))
 	assert.Equal(t, "1800", in.Get("DurationSeconds"))
-	assert.Equal(t, "alice@example.com."+testEventID, in.Get("RoleSessionName"))
-	assert.Equal(t, "alice@example.com."+testEventID, in.Get("SourceIdentity"))
+	assert.Equal(t, "alice@example.com."+testGrantID, in.Get("RoleSessionName"))
+	assert.Equal(t, "alice@example.com."+testGrantID, in.Get("SourceIdentity"))
 	assert.Equal(t, "b7f1-external", in.Get("ExternalId"))
 	assert.JSONEq(t, `{"Version":"2012-10-17","Statement":[
 		{"Effect":"Allow","Action":"*","Resource":"*"},
 		{"Effect":"Deny","Action":"*","Resource":"*","Condition":{"DateGreaterThanEquals":{"aws:CurrentTime":"2026-11-23T22:30:00Z"}}}]}`,
 		in.Get("Policy"))
 	assert.Equal(t, map[string]string{
-		"breakglass:event_id": testEventID, "breakglass:invoker": "alice@example.com", "breakglass:profile": "prod",
+		"breakglass:granted_by": "breakglass", "breakglass:grant_id": testGrantID, "breakglass:event_id": testGrantID,
+		"breakglass:invoker": "alice@example.com", "breakglass:profile": "prod",
 		"breakglass:reason_code": "incident", "breakglass:request_id": "req-12345678",
 	}, tagsOf(in))
 	for key := range in {
@@ -109,10 +111,10 @@ func testSwitchedOff(t *testing.T, w *wire) {
 	p := testProfile()
 	p.SourceIdentity, p.SessionTags = false, false
 	w.take("")
-	got, err := newIssuer(t, w.URL).Issue(t.Context(), p, testEvent(now.Add(time.Hour)), now)
+	got, err := newIssuer(t, w.URL).Issue(t.Context(), p, testGrant(now.Add(time.Hour)), now)
 	require.NoError(t, err)
 	assert.Empty(t, got.SourceIdentity)
-	assert.NotEmpty(t, got.RoleSessionName, "the session name always leads to the event")
+	assert.NotEmpty(t, got.RoleSessionName, "the session name always leads to the grant")
 
 	calls := w.take("AssumeRole")
 	require.Len(t, calls, 1)
@@ -144,19 +146,19 @@ func testDurationSeconds(t *testing.T, w *wire) {
 		t.Run(c.name, func(t *testing.T) {
 			p := testProfile()
 			p.MaxSession = c.maxSession
-			ev := testEvent(now.Add(c.left))
+			g := testGrant(now.Add(c.left))
 			w.take("")
-			got, err := a.Issue(t.Context(), p, ev, now)
+			got, err := a.Issue(t.Context(), p, g, now)
 			require.NoError(t, err)
 			calls := w.take("AssumeRole")
 			require.Len(t, calls, 1)
 			assert.Equal(t, c.want, calls[0].Get("DurationSeconds"))
-			assert.False(t, got.Expiration.After(ev.ExpiresAt), "expiration %s, event ends %s", got.Expiration, ev.ExpiresAt)
+			assert.False(t, got.Expiration.After(g.Ends), "expiration %s, grant ends %s", got.Expiration, g.Ends)
 			seconds, err := strconv.Atoi(c.want)
 			require.NoError(t, err)
-			want := earlier(ev.ExpiresAt, now.Add(time.Duration(seconds)*time.Second))
+			want := earlier(g.Ends, now.Add(time.Duration(seconds)*time.Second))
 			assert.WithinDuration(t, want, got.Expiration, 5*time.Second)
-			assert.Contains(t, calls[0].Get("Policy"), ev.ExpiresAt.UTC().Truncate(time.Second).Format(time.RFC3339), "the policy ends with the event, not with the session")
+			assert.Contains(t, calls[0].Get("Policy"), g.Ends.UTC().Truncate(time.Second).Format(time.RFC3339), "the policy ends with the grant, not with the session")
 		})
 	}
 }
@@ -180,12 +182,12 @@ func testChainingFoundOut(t *testing.T, w *wire) {
 	p := testProfile()
 
 	w.take("")
-	_, err := a.Issue(t.Context(), p, testEvent(now.Add(time.Hour)), now)
+	_, err := a.Issue(t.Context(), p, testGrant(now.Add(time.Hour)), now)
 	require.NoError(t, err)
 	assert.Empty(t, w.take("GetCallerIdentity"), "asked although an hour is within the limit anyway")
 
 	for range 3 {
-		got, err := a.Issue(t.Context(), p, testEvent(now.Add(4*time.Hour)), now)
+		got, err := a.Issue(t.Context(), p, testGrant(now.Add(4*time.Hour)), now)
 		require.NoError(t, err)
 		assert.WithinDuration(t, clock.Add(time.Hour), got.Expiration, 5*time.Second)
 	}
@@ -204,7 +206,7 @@ func testChainingFoundOut(t *testing.T, w *wire) {
 	assert.Equal(t, 1, identity)
 	assert.Len(t, calls, 4)
 
-	_, err = a.Issue(t.Context(), p, testEvent(clock.Add(4*time.Hour)), clock)
+	_, err = a.Issue(t.Context(), p, testGrant(clock.Add(4*time.Hour)), clock)
 	require.NoError(t, err)
 	assert.Len(t, w.take("GetCallerIdentity"), 1, "what was learned must be forgotten after a while")
 }
@@ -232,13 +234,13 @@ func testInstanceRole(t *testing.T, w *wire) {
 	a := newIssuer(t, w.URL, func(o *AWSOptions) { o.Credentials = keys })
 	now := time.Now().Truncate(time.Second)
 	w.take("")
-	_, err := a.Issue(t.Context(), testProfile(), testEvent(now.Add(2*time.Hour)), now)
+	_, err := a.Issue(t.Context(), testProfile(), testGrant(now.Add(2*time.Hour)), now)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"7200"}, durations(w.take("AssumeRole")))
 
 	w.setFault(refuseLongSessions(chainedTooLong))
 	defer w.setFault(nil)
-	_, err = a.Issue(t.Context(), testProfile(), testEvent(now.Add(2*time.Hour)), now)
+	_, err = a.Issue(t.Context(), testProfile(), testGrant(now.Add(2*time.Hour)), now)
 	require.NoError(t, err)
 	assert.Equal(t, []string{"7200", "3600"}, durations(w.take("AssumeRole")))
 }
@@ -250,26 +252,26 @@ func testLengthLearned(t *testing.T, w *wire) {
 		now := time.Now().Truncate(time.Second)
 		w.take("")
 		w.setFault(refuseLongSessions(message))
-		ev := testEvent(now.Add(4 * time.Hour))
-		got, err := a.Issue(t.Context(), testProfile(), ev, now)
+		g := testGrant(now.Add(4 * time.Hour))
+		got, err := a.Issue(t.Context(), testProfile(), g, now)
 		require.NoError(t, err)
 		assert.WithinDuration(t, now.Add(time.Hour), got.Expiration, 5*time.Second)
 		assert.Equal(t, []string{"14400", "3600"}, durations(w.take("AssumeRole")))
 		assert.Contains(t, logged.String(), "one hour only")
 		assert.NotContains(t, logged.String(), got.SecretAccessKey)
 
-		_, err = a.Issue(t.Context(), testProfile(), ev, now.Add(time.Minute))
+		_, err = a.Issue(t.Context(), testProfile(), g, now.Add(time.Minute))
 		require.NoError(t, err)
 		assert.Equal(t, []string{"3600"}, durations(w.take("AssumeRole")), "the limit of the role was not remembered")
 
 		other := testProfile()
 		other.RoleARN = "arn:aws:iam::123456789012:role/Other"
 		w.setFault(nil)
-		_, err = a.Issue(t.Context(), other, ev, now)
+		_, err = a.Issue(t.Context(), other, g, now)
 		require.NoError(t, err)
 		assert.Equal(t, []string{"14400"}, durations(w.take("AssumeRole")), "one role's limit was taken for another's")
 
-		_, err = a.Issue(t.Context(), testProfile(), testEvent(now.Add(6*time.Hour)), now.Add(time.Hour+time.Second))
+		_, err = a.Issue(t.Context(), testProfile(), testGrant(now.Add(6*time.Hour)), now.Add(time.Hour+time.Second))
 		require.NoError(t, err)
 		assert.Equal(t, []string{"14400"}, durations(w.take("AssumeRole")), "a raised MaxSessionDuration is never noticed")
 	}
@@ -284,7 +286,7 @@ func testIdentityUnknown(t *testing.T, w *wire) {
 	})
 	defer w.setFault(nil)
 	for range 2 {
-		_, err := a.Issue(t.Context(), testProfile(), testEvent(now.Add(2*time.Hour)), now)
+		_, err := a.Issue(t.Context(), testProfile(), testGrant(now.Add(2*time.Hour)), now)
 		require.NoError(t, err)
 	}
 	w.mu.Lock()
@@ -292,24 +294,58 @@ func testIdentityUnknown(t *testing.T, w *wire) {
 	assert.Len(t, w.calls, 4, "the question is asked once each time, without retries, until it is answered")
 }
 
-func TestIssueRefusesAnEventThatIsOverWithoutAskingAWS(t *testing.T) {
-	a := newIssuer(t, "http://127.0.0.1:1") // nothing listens there
+func TestIssueRefusesAGrantThatIsOverWithoutAskingAWS(t *testing.T) {
+	endpoint, calls := faultySTS(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) })
 	now := time.Date(2026, 11, 23, 22, 0, 0, 0, time.UTC)
-	closed := testEvent(now.Add(time.Hour))
-	closed.Status = breakglass.StatusClosed
-	for name, ev := range map[string]breakglass.Event{
-		"expired":               testEvent(now.Add(-time.Second)),
-		"expires now":           testEvent(now),
-		"less than a second":    testEvent(now.Add(999 * time.Millisecond)),
-		"closed":                closed,
-		"over when rounded off": testEvent(now.Add(999999 * time.Microsecond)),
+	for name, ends := range map[string]time.Time{
+		"over":                  now.Add(-time.Second),
+		"ends now":              now,
+		"less than a second":    now.Add(999 * time.Millisecond),
+		"over when rounded off": now.Add(999999 * time.Microsecond),
+		"no end at all":         {},
 	} {
-		_, err := a.Issue(context.Background(), testProfile(), ev, now)
-		e := asError(t, err)
-		assert.Equal(t, breakglass.CodeInvalidTransition, e.Code, name)
-		assert.Equal(t, testEventID, e.EventID, name)
-		_, err = Dev{}.Issue(context.Background(), testProfile(), ev, now)
-		assert.Equal(t, breakglass.CodeInvalidTransition, asError(t, err).Code, name)
+		for _, link := range breakglass.Links() {
+			for kind, i := range map[string]breakglass.Issuer{"aws": newIssuer(t, endpoint), "dev": Dev{}} {
+				got, err := i.Issue(context.Background(), testProfile(), grantBy(link, ends), now)
+				e := asError(t, err)
+				assert.Zero(t, got)
+				assert.Equal(t, breakglass.CodeInvalidTransition, e.Code, "%s %s %s", name, link, kind)
+				assert.False(t, e.Temporary, "%s %s %s", name, link, kind)
+			}
+		}
+	}
+	assert.Zero(t, calls.Load())
+	_, err := Dev{}.Issue(context.Background(), testProfile(), testGrant(now.Add(time.Second)), now)
+	assert.NoError(t, err, "a whole second is enough")
+}
+
+// testLinks shows what AWS is told for each link of the chain.
+func testLinks(t *testing.T, w *wire) {
+	now := time.Now().Truncate(time.Second)
+	for _, c := range []struct {
+		link  breakglass.Link
+		extra map[string]string // tags beside those of every link
+	}{
+		{breakglass.LinkPolicy, nil},
+		{breakglass.LinkRequest, nil},
+		{breakglass.LinkBreakglass, map[string]string{"breakglass:event_id": testGrantID, "breakglass:reason_code": "incident"}},
+	} {
+		t.Run(string(c.link), func(t *testing.T) {
+			want := map[string]string{"breakglass:granted_by": string(c.link), "breakglass:grant_id": testGrantID,
+				"breakglass:invoker": "alice@example.com", "breakglass:profile": "prod", "breakglass:request_id": "req-12345678"}
+			maps.Copy(want, c.extra)
+			w.take("")
+			g := grantBy(c.link, now.Add(time.Hour))
+			g.ReasonCode = breakglass.ReasonIncident // of an event only, whatever the grant says
+			got, err := newIssuer(t, w.URL).Issue(t.Context(), testProfile(), g, now)
+			require.NoError(t, err)
+			calls := w.take("AssumeRole")
+			require.Len(t, calls, 1)
+			assert.Equal(t, want, tagsOf(calls[0]))
+			for _, name := range []string{calls[0].Get("RoleSessionName"), calls[0].Get("SourceIdentity"), got.RoleSessionName, got.SourceIdentity} {
+				assert.Equal(t, "alice@example.com."+testGrantID, name)
+			}
+		})
 	}
 }
 

@@ -14,14 +14,14 @@ type Dev struct{}
 
 var _ breakglass.Issuer = Dev{}
 
-// Issue implements breakglass.Issuer. Its only error is that the event is over.
-func (Dev) Issue(_ context.Context, p breakglass.Profile, ev breakglass.Event, now time.Time) (breakglass.Credentials, error) {
-	end, err := sessionEnd(ev, now)
+// Issue implements breakglass.Issuer. Its only error is that the grant is over.
+func (Dev) Issue(_ context.Context, p breakglass.Profile, g breakglass.Grant, now time.Time) (breakglass.Credentials, error) {
+	end, err := sessionEnd(g, now)
 	if err != nil {
 		return breakglass.Credentials{}, err
 	}
 	seconds := durationSeconds(end, now, roleMaximum(p))
-	name := SessionName(ev.Invoker, ev.ID)
+	name := SessionName(g.Holder, g.ID)
 	c := breakglass.Credentials{
 		AccessKeyID:     "ASIADEVELOPMENT" + rand.Text()[:5], // 20 characters like a real one
 		SecretAccessKey: "dev-secret-not-valid-at-aws-" + rand.Text(),

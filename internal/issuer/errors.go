@@ -28,31 +28,31 @@ const unknownError = "UnknownError"
 // refusal turns an error of AssumeRole into an answer for the person waiting.
 // AWS's own text stays in the cause, for the log: it names accounts and roles
 // of the server.
-func refusal(ctx context.Context, p breakglass.Profile, ev breakglass.Event, err error) *breakglass.Error {
+func refusal(ctx context.Context, p breakglass.Profile, g breakglass.Grant, err error) *breakglass.Error {
 	if ctx.Err() != nil {
-		return temporary(ev, err, 0, "The request was given up before AWS answered.")
+		return temporary(g, err, 0, "The request was given up before AWS answered.")
 	}
 	var api smithy.APIError
 	status := httpStatus(err)
 	switch {
 	case errors.As(err, &api) && isThrottle(api.ErrorCode(), status):
-		return temporary(ev, err, retryThrottled, "AWS is throttling requests for credentials ("+errorCode(api)+").")
+		return temporary(g, err, retryThrottled, "AWS is throttling requests for credentials ("+errorCode(api)+").")
 	case errors.As(err, &api) && isFailure(api, status):
-		return temporary(ev, err, retryFailing, "AWS STS is failing right now ("+errorCode(api)+").")
+		return temporary(g, err, retryFailing, "AWS STS is failing right now ("+errorCode(api)+").")
 	case errors.As(err, &api) && api.ErrorCode() == unknownError:
-		return unintelligible(ev, err)
+		return unintelligible(g, err)
 	case errors.As(err, &api):
-		return permanent(ev, err, explain(p, api))
+		return permanent(g, err, explain(p, api))
 	case isUnreachable(err):
-		return temporary(ev, err, retryFailing, "AWS STS can't be reached, or doesn't answer in time.")
+		return temporary(g, err, retryFailing, "AWS STS can't be reached, or doesn't answer in time.")
 	case status >= 400:
-		return unintelligible(ev, err)
+		return unintelligible(g, err)
 	}
 	var garbled *smithy.DeserializationError
 	if errors.As(err, &garbled) {
-		return unintelligible(ev, err)
+		return unintelligible(g, err)
 	}
-	return permanent(ev, err, "The server could not even ask AWS for credentials: its STS settings need attention.")
+	return permanent(g, err, "The server could not even ask AWS for credentials: its STS settings need attention.")
 }
 
 // explain says what a refusal by AWS most likely means and who can change it.
@@ -72,7 +72,7 @@ func explain(p breakglass.Profile, api smithy.APIError) string {
 	case "PackedPolicyTooLarge", "PackedPolicyTooLargeException":
 		return refused + "The session policy and tags are too large together: set session_tags: false for profile " + p.Name + "."
 	case "MalformedPolicyDocument", "MalformedPolicyDocumentException":
-		return refused + "AWS doesn't take the policy that ends the session with the event. This is a fault of the server; report it."
+		return refused + "AWS doesn't take the policy that ends the session in time. This is a fault of the server; report it."
 	case "ValidationError":
 		if exceedsMaximum(api) {
 			return refused + "The role allows no session this long: set max_session of profile " + p.Name + " to the role's MaxSessionDuration."
@@ -101,34 +101,64 @@ func explainDenied(p breakglass.Profile, message string) string {
 }
 
 // ownCredentials is the answer when the server can't get credentials of its own.
-func ownCredentials(ctx context.Context, ev breakglass.Event, err error) *breakglass.Error {
+func ownCredentials(ctx context.Context, g breakglass.Grant, err error) *breakglass.Error {
 	if ctx.Err() != nil {
-		return temporary(ev, err, 0, "The request was given up before AWS answered.")
+		return temporary(g, err, 0, "The request was given up before AWS answered.")
 	}
 	if isUnreachable(err) {
-		return temporary(ev, err, retryFailing, "The server can't get AWS credentials of its own: none are configured, or their source doesn't answer.")
+		return temporary(g, err, retryFailing, "The server can't get AWS credentials of its own: none are configured, or their source doesn't answer.")
 	}
-	return permanent(ev, err, "The server has no AWS credentials of its own, or can't renew them; whoever operates it has to look.")
+	return permanent(g, err, "The server has no AWS credentials of its own, or can't renew them; whoever operates it has to look.")
 }
 
 // unintelligible is the answer when STS said something that isn't STS.
-func unintelligible(ev breakglass.Event, err error) *breakglass.Error {
-	return temporary(ev, err, retryFailing, "The answer of AWS STS makes no sense; perhaps a proxy answered in its place.")
+func unintelligible(g breakglass.Grant, err error) *breakglass.Error {
+	return temporary(g, err, retryFailing, "The answer of AWS STS makes no sense; perhaps a proxy answered in its place.")
 }
 
 // clockOff is the answer when the credentials are over before they are out.
-func clockOff(ev breakglass.Event, err error) *breakglass.Error {
-	return permanent(ev, err, "The credentials that AWS made are already over by this server's clock: the clock is wrong.")
+func clockOff(g breakglass.Grant, err error) *breakglass.Error {
+	return permanent(g, err, "The credentials that AWS made are already over by this server's clock: the clock is wrong.")
 }
 
-func temporary(ev breakglass.Event, cause error, after time.Duration, words string) *breakglass.Error {
-	return &breakglass.Error{Code: breakglass.CodeCredentialsRefused, Temporary: true, RetryAfter: after, EventID: ev.ID,
-		Message: words + " Your event stays active: ask for the credentials again.", Cause: cause}
+func temporary(g breakglass.Grant, cause error, after time.Duration, words string) *breakglass.Error {
+	e := refused(g, cause, words+" "+wordsFor(g).stays+": ask for the credentials again.")
+	e.Temporary, e.RetryAfter = true, after
+	return e
 }
 
-func permanent(ev breakglass.Event, cause error, words string) *breakglass.Error {
-	return &breakglass.Error{Code: breakglass.CodeCredentialsRefused, EventID: ev.ID,
-		Message: words + " Your event stays active: once that is put right, ask for the credentials again.", Cause: cause}
+func permanent(g breakglass.Grant, cause error, words string) *breakglass.Error {
+	return refused(g, cause, words+" "+wordsFor(g).stays+": once that is put right, ask for the credentials again.")
+}
+
+func refused(g breakglass.Grant, cause error, message string) *breakglass.Error {
+	return &breakglass.Error{Code: breakglass.CodeCredentialsRefused, EventID: g.EventID(), AccessRequestID: g.AccessRequestID(),
+		Message: message, Cause: cause}
+}
+
+// tooLate is the answer when the grant leaves no time to use credentials.
+func tooLate(g breakglass.Grant) *breakglass.Error {
+	w := wordsFor(g)
+	return &breakglass.Error{Code: breakglass.CodeInvalidTransition, EventID: g.EventID(), AccessRequestID: g.AccessRequestID(),
+		Message: w.name + " is over or ends within a second: too late for credentials. If access is still needed, " + w.next + "."}
+}
+
+// words are how a message speaks of a grant.
+type words struct {
+	name  string // at the beginning of a sentence
+	stays string // what a failure of AWS leaves as it is
+	next  string // what to do once the grant is over
+}
+
+func wordsFor(g breakglass.Grant) words {
+	switch g.Link {
+	case breakglass.LinkBreakglass:
+		return words{"Event " + g.ID, "Your event stays active", "invoke again"}
+	case breakglass.LinkRequest:
+		return words{"Access request " + g.ID, "Your access request stays approved", "make another request"}
+	}
+	// The id of a decision means nothing to the person: it has left no trace yet.
+	return words{"Your standing access", "Your standing access stays as it is", "ask again in a second: something else may give it"}
 }
 
 // errorCode is AWS's code, as far as it looks like one: the text comes from

@@ -97,12 +97,12 @@ func TestRefusalsOfAWSBecomeClearAnswers(t *testing.T) {
 func issueAndFail(t *testing.T, a *AWS, p breakglass.Profile) *breakglass.Error {
 	t.Helper()
 	now := time.Now()
-	got, err := a.Issue(t.Context(), p, testEvent(now.Add(time.Hour)), now)
+	got, err := a.Issue(t.Context(), p, testGrant(now.Add(time.Hour)), now)
 	require.Error(t, err)
 	assert.Zero(t, got)
 	e := asError(t, err)
 	assert.Equal(t, breakglass.CodeCredentialsRefused, e.Code)
-	assert.Equal(t, testEventID, e.EventID)
+	assert.Equal(t, testGrantID, e.EventID)
 	assert.NotContains(t, fmt.Sprintf("%+v %v", e, errors.Unwrap(e)), ownSecret)
 	return e
 }
@@ -171,7 +171,7 @@ func TestAFaultThatPassesIsNotSeenByTheCaller(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, assumeRoleAnswer("ASIAEXAMPLE", "secret", "token", now.Add(time.Hour).UTC().Format(time.RFC3339)))
 	})
-	got, err := newIssuer(t, endpoint).Issue(t.Context(), testProfile(), testEvent(now.Add(time.Hour)), now)
+	got, err := newIssuer(t, endpoint).Issue(t.Context(), testProfile(), testGrant(now.Add(time.Hour)), now)
 	require.NoError(t, err)
 	assert.Equal(t, "ASIAEXAMPLE", got.AccessKeyID)
 }
@@ -186,7 +186,7 @@ func TestOneHangingAttemptLeavesTimeForTheNext(t *testing.T) {
 		}
 		_, _ = io.WriteString(w, assumeRoleAnswer("ASIAEXAMPLE", "secret", "token", now.Add(time.Hour).UTC().Format(time.RFC3339)))
 	})
-	_, err := newIssuer(t, endpoint, quick).Issue(t.Context(), testProfile(), testEvent(now.Add(time.Hour)), now)
+	_, err := newIssuer(t, endpoint, quick).Issue(t.Context(), testProfile(), testGrant(now.Add(time.Hour)), now)
 	assert.NoError(t, err)
 }
 
@@ -210,7 +210,7 @@ func TestACallerWhoGoesAwayEndsTheRequest(t *testing.T) {
 	done := make(chan error, 1)
 	now := time.Now()
 	go func() {
-		_, err := a.Issue(ctx, testProfile(), testEvent(now.Add(time.Hour)), now)
+		_, err := a.Issue(ctx, testProfile(), testGrant(now.Add(time.Hour)), now)
 		done <- err
 	}()
 	<-arrived
@@ -248,4 +248,43 @@ func TestTheServersOwnMissingCredentialsAreSaidSo(t *testing.T) {
 		e := issueAndFail(t, a, testProfile())
 		assert.Contains(t, e.Message, "credentials of its own")
 	})
+}
+
+func TestMessagesSpeakOfTheLinkThatGaveAccess(t *testing.T) {
+	now := time.Now()
+	endpoint, _ := faultySTS(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, stsError("AccessDenied", internals))
+	})
+	for _, c := range []struct {
+		link           breakglass.Link
+		event, request string
+		stays, late    string
+		next           string
+	}{
+		{breakglass.LinkPolicy, "", "", "Your standing access stays", "Your standing access is over or ends within a second", "ask again"},
+		{breakglass.LinkRequest, "", testGrantID, "Your access request stays approved", "Access request " + testGrantID + " is over", "make another request"},
+		{breakglass.LinkBreakglass, testGrantID, "", "Your event stays active", "Event " + testGrantID + " is over", "invoke again"},
+	} {
+		t.Run(string(c.link), func(t *testing.T) {
+			unreachable := newIssuer(t, "http://127.0.0.1:1", quick)
+			keyless := newIssuer(t, endpoint, func(o *AWSOptions) {
+				o.Credentials = aws.CredentialsProviderFunc(func(context.Context) (aws.Credentials, error) { return aws.Credentials{}, errors.New("none") })
+			})
+			for _, a := range []*AWS{newIssuer(t, endpoint), unreachable, keyless} {
+				_, err := a.Issue(t.Context(), testProfile(), grantBy(c.link, now.Add(time.Hour)), now)
+				e := asError(t, err)
+				assert.Equal(t, breakglass.CodeCredentialsRefused, e.Code)
+				assert.Contains(t, e.Message, c.stays)
+				assert.Equal(t, c.event, e.EventID)
+				assert.Equal(t, c.request, e.AccessRequestID)
+			}
+			_, err := Dev{}.Issue(t.Context(), testProfile(), grantBy(c.link, now), now)
+			e := asError(t, err)
+			assert.Contains(t, e.Message, c.late)
+			assert.Contains(t, e.Message, c.next)
+			assert.Equal(t, c.event, e.EventID)
+			assert.Equal(t, c.request, e.AccessRequestID)
+		})
+	}
 }

@@ -8,9 +8,11 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"breakglass/internal/testenv"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
@@ -23,7 +25,7 @@ type iamPolicy struct {
 		Principal   map[string]string
 		Action      stringOrList
 		Resource    stringOrList
-		Condition   map[string]map[string]string
+		Condition   map[string]map[string]stringOrList
 	}
 }
 
@@ -68,16 +70,40 @@ func TestExamplePoliciesAllowWhatTheIssuerDoes(t *testing.T) {
 	}
 }
 
-func TestPoliciesInTheDocumentationParse(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(testenv.Root(t), "docs", "aws.md"))
+// documented returns docs/aws.md and the policies in it.
+func documented(t *testing.T) (text string, policies []iamPolicy) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(testenv.Root(t), "docs", "aws.md"))
 	require.NoError(t, err)
-	blocks := regexp.MustCompile("(?s)```json\n(.*?)```").FindAllSubmatch(text, -1)
-	found := 0
-	for _, b := range blocks {
-		if strings.Contains(string(b[1]), `"Statement"`) {
-			parsePolicy(t, b[1])
-			found++
+	for _, block := range regexp.MustCompile("(?s)```json\n(.*?)```").FindAllSubmatch(b, -1) {
+		if strings.Contains(string(block[1]), `"Statement"`) {
+			policies = append(policies, parsePolicy(t, block[1]))
 		}
 	}
-	assert.NotZero(t, found)
+	return string(b), policies
+}
+
+func TestPoliciesInTheDocumentationParse(t *testing.T) {
+	_, policies := documented(t)
+	assert.NotEmpty(t, policies)
+}
+
+// A trust policy that limits the keys of tags and forgets one refuses everybody.
+func TestTheDocumentationNamesEverySessionTag(t *testing.T) {
+	text, policies := documented(t)
+	var keys []string
+	for _, tag := range sessionTags(testProfile(), testGrant(time.Time{})) {
+		keys = append(keys, aws.ToString(tag.Key))
+		assert.Contains(t, text, "| `"+aws.ToString(tag.Key)+"` |")
+	}
+	var limits []stringOrList
+	for _, p := range policies {
+		for _, s := range p.Statement {
+			if allowed, ok := s.Condition["ForAllValues:StringEquals"]["aws:TagKeys"]; ok {
+				limits = append(limits, allowed)
+			}
+		}
+	}
+	require.Len(t, limits, 1)
+	assert.ElementsMatch(t, keys, limits[0])
 }

@@ -18,17 +18,16 @@ const (
 // making at all.
 const minUseful = time.Second
 
-// sessionEnd returns when credentials for the event end: its own end, rounded
-// down to the second because IAM compares dates and SDKs print expirations in
-// whole seconds. Rounding up would let them outlive the event.
-func sessionEnd(ev breakglass.Event, now time.Time) (time.Time, error) {
-	end := ev.ExpiresAt.UTC().Truncate(time.Second)
-	if ev.StatusAt(now) == breakglass.StatusActive && end.Sub(now) >= minUseful {
-		return end, nil
+// sessionEnd returns when credentials for the grant end: g.Ends rounded down to
+// the second, because IAM compares dates and SDKs print expirations in whole
+// seconds. Rounding up would let them outlive the grant. A grant without an end
+// gets none.
+func sessionEnd(g breakglass.Grant, now time.Time) (time.Time, error) {
+	end := g.Ends.UTC().Truncate(time.Second)
+	if end.Sub(now) < minUseful {
+		return time.Time{}, tooLate(g)
 	}
-	words := "Event " + ev.ID + " is over or ends within a second: too late for credentials."
-	return time.Time{}, &breakglass.Error{Code: breakglass.CodeInvalidTransition, EventID: ev.ID,
-		Message: words + " If access is still needed, invoke again."}
+	return end, nil
 }
 
 // roleMaximum is the longest session of the profile's role, in seconds.

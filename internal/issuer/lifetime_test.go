@@ -3,6 +3,7 @@ package issuer
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -57,70 +58,104 @@ func policyEnd(t testing.TB, policy string) time.Time {
 	return time.Time{}
 }
 
+// randomGrant is a grant by any link, usually with time left, often around STS's
+// minimum, and sometimes on the verge of its end or beyond it.
+func randomGrant(rnd *rand.Rand, now time.Time) breakglass.Grant {
+	left := time.Duration(rnd.Int64N(int64(15 * time.Hour)))
+	switch rnd.IntN(4) {
+	case 0:
+		left = time.Duration(rnd.Int64N(int64(20 * time.Minute)))
+	case 1:
+		left = time.Duration(rnd.Int64N(int64(6*time.Second))) - 2*time.Second
+	}
+	links := breakglass.Links()
+	g := grantBy(links[rnd.IntN(len(links))], now.Add(left).Truncate(time.Microsecond))
+	switch {
+	case g.Link == breakglass.LinkPolicy && rnd.IntN(2) == 0:
+		g.Until = time.Time{} // for good: only the session ends
+	case rnd.IntN(2) == 0:
+		g.Until = g.Ends.Add(time.Duration(rnd.Int64N(int64(8 * time.Hour)))) // a rule makes the session shorter
+	}
+	return g
+}
+
+// The event of the name stands for each link: no grant is outlived.
 func TestPromise05CredentialsNeverOutliveTheEvent(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	rnd := rand.New(rand.NewPCG(seed, 5))
 	var now, sessionEnds, denyFrom time.Time
-	var asked int
+	var asked, calls, issued int
 	a := newIssuer(t, generousSTS(t, func(seconds int) time.Time {
 		// AWS's clock is its own: up to a minute off, and with fractions.
 		sessionEnds = now.Add(time.Duration(seconds)*time.Second + time.Duration(rnd.Int64N(int64(2*time.Minute))) - time.Minute)
 		return sessionEnds
-	}, func(policy string, seconds int) { denyFrom, asked = policyEnd(t, policy), seconds }))
+	}, func(policy string, seconds int) {
+		calls++
+		denyFrom, asked = policyEnd(t, policy), seconds
+	}))
 
 	base := time.Date(2026, 11, 23, 22, 0, 0, 0, time.FixedZone("somewhere", -5*3600))
-	for i := range 500 {
+	for range 600 {
 		now = base.Add(time.Duration(rnd.Int64N(int64(400 * 24 * time.Hour)))).Truncate(time.Microsecond)
-		left := time.Duration(rnd.Int64N(int64(breakglass.MaxDuration)))
-		if i%3 == 0 {
-			left = time.Duration(rnd.Int64N(int64(20 * time.Minute))) // around STS's minimum
-		}
-		left = max(left, 2*time.Second)
-		ev := testEvent(now.Add(left).Truncate(time.Microsecond))
+		g := randomGrant(rnd, now)
 		p := testProfile()
 		p.MaxSession = time.Duration(rnd.Int64N(int64(13 * time.Hour)))
+		about := fmt.Sprintf("%s, now %s, ends %s, max_session %s", g.Link, now, g.Ends, p.MaxSession)
 
-		got, err := a.Issue(context.Background(), p, ev, now)
-		require.NoError(t, err, "now %s, event ends %s", now, ev.ExpiresAt)
-		for _, iss := range []breakglass.Credentials{got, dev(t, p, ev, now)} {
-			require.False(t, iss.Expiration.After(ev.ExpiresAt), "%s: %s after %s", iss.Issuer, iss.Expiration, ev.ExpiresAt)
-			require.True(t, iss.Expiration.After(now))
-			require.Equal(t, time.UTC, iss.Expiration.Location())
-			require.Zero(t, iss.Expiration.Nanosecond())
+		got, err := a.Issue(context.Background(), p, g, now)
+		made, devErr := Dev{}.Issue(context.Background(), p, g, now)
+		end := g.Ends.Truncate(time.Second)
+		if end.Sub(now) < time.Second {
+			require.Equal(t, breakglass.CodeInvalidTransition, asError(t, err).Code, about)
+			require.Equal(t, asError(t, err), asError(t, devErr), about)
+			require.Equal(t, issued, calls, "AWS was asked: %s", about)
+			continue
 		}
-		require.False(t, got.Expiration.After(sessionEnds), "the expiration given out is after STS's own")
-		require.False(t, denyFrom.After(ev.ExpiresAt), "the policy denies from %s, the event ends %s", denyFrom, ev.ExpiresAt)
-		require.Less(t, ev.ExpiresAt.Sub(denyFrom), time.Second, "the policy ends access more than a second early")
+		issued++
+		require.NoError(t, err, about)
+		require.NoError(t, devErr, about)
+		require.Equal(t, issued, calls, about)
+		for _, c := range []breakglass.Credentials{got, made} {
+			require.False(t, c.Expiration.After(g.Ends), "%s credentials until %s: %s", c.Issuer, c.Expiration, about)
+			require.True(t, c.Expiration.After(now), about)
+			require.Equal(t, time.UTC, c.Expiration.Location())
+			require.Zero(t, c.Expiration.Nanosecond())
+		}
+		require.False(t, got.Expiration.After(sessionEnds), "the expiration given out is after STS's own: %s", about)
+		require.True(t, denyFrom.Equal(end), "the policy denies from %s: %s", denyFrom, about)
 		require.GreaterOrEqual(t, asked, minSession)
 		require.LessOrEqual(t, asked, int(roleMaximum(p)))
 		require.LessOrEqual(t, asked, maxSession)
+		require.LessOrEqual(t, asked, max(minSession, int(g.Ends.Sub(now)/time.Second)), "asked for more than is left: %s", about)
 	}
+	require.Greater(t, issued, 300)
+	require.Less(t, issued, 600)
 }
 
-func dev(t testing.TB, p breakglass.Profile, ev breakglass.Event, now time.Time) breakglass.Credentials {
+func dev(t testing.TB, p breakglass.Profile, g breakglass.Grant, now time.Time) breakglass.Credentials {
 	t.Helper()
-	c, err := Dev{}.Issue(context.Background(), p, ev, now)
+	c, err := Dev{}.Issue(context.Background(), p, g, now)
 	require.NoError(t, err)
 	return c
 }
 
 func TestDevKeysSayThatTheyOpenNothing(t *testing.T) {
 	now := time.Date(2026, 11, 23, 22, 0, 0, 0, time.UTC)
-	ev := testEvent(now.Add(90 * time.Minute))
+	g := testGrant(now.Add(90 * time.Minute))
 	p := testProfile()
-	c, other := dev(t, p, ev, now), dev(t, p, ev, now)
+	c, other := dev(t, p, g, now), dev(t, p, g, now)
 	assert.Equal(t, "dev", c.Issuer)
 	assert.Regexp(t, `^ASIADEVELOPMENT[A-Z2-7]{5}$`, c.AccessKeyID)
 	assert.Regexp(t, `^dev-secret-not-valid-at-aws-`, c.SecretAccessKey)
 	assert.Regexp(t, `^dev-token-not-valid-at-aws-`, c.SessionToken)
 	assert.NotEqual(t, c.SecretAccessKey, other.SecretAccessKey)
-	assert.Equal(t, ev.ExpiresAt, c.Expiration)
-	assert.Equal(t, "alice@example.com."+testEventID, c.RoleSessionName)
+	assert.Equal(t, g.Ends, c.Expiration)
+	assert.Equal(t, "alice@example.com."+testGrantID, c.RoleSessionName)
 	assert.Equal(t, c.RoleSessionName, c.SourceIdentity)
 
 	p.MaxSession, p.SourceIdentity = 0, false
-	c = dev(t, p, ev, now)
+	c = dev(t, p, g, now)
 	assert.Equal(t, now.Add(time.Hour), c.Expiration, "a session ends with the role's maximum, as at AWS")
 	assert.Empty(t, c.SourceIdentity)
 }

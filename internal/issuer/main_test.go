@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 }
 
 const (
-	testEventID = "0123456789abcdef"
+	testGrantID = "0123456789abcdef"
 	testRole    = "arn:aws:iam::123456789012:role/BreakGlass"
 	ownSecret   = "the-server's-own-secret"
 )
@@ -37,9 +37,20 @@ func testProfile() breakglass.Profile {
 		SourceIdentity: true, SessionTags: true}
 }
 
-func testEvent(expires time.Time) breakglass.Event {
-	return breakglass.Event{ID: testEventID, Invoker: "alice@example.com", Profile: "prod", ReasonCode: breakglass.ReasonIncident,
-		Status: breakglass.StatusActive, RequestID: "req-12345678", ExpiresAt: expires}
+// testGrant is a grant by an event.
+func testGrant(ends time.Time) breakglass.Grant {
+	return breakglass.Grant{Link: breakglass.LinkBreakglass, ID: testGrantID, Holder: "alice@example.com", Rule: "oncall",
+		Until: ends, Ends: ends, ReasonCode: breakglass.ReasonIncident, CorrelationID: "req-12345678"}
+}
+
+// grantBy is a grant by that link of the chain.
+func grantBy(link breakglass.Link, ends time.Time) breakglass.Grant {
+	g := testGrant(ends)
+	g.Link = link
+	if link != breakglass.LinkBreakglass {
+		g.ReasonCode = ""
+	}
+	return g
 }
 
 // newIssuer makes an issuer whose own credentials are those of an IAM user.

@@ -15,14 +15,16 @@ import (
 // API reference: 2–64 characters of [\w+=,.@-]).
 const maxSessionName = 64
 
-// SessionName returns the name under which CloudTrail shows what an event's
-// credentials did: "<invoker>.<event id>". It is valid both as RoleSessionName
-// and as SourceIdentity. The invoker is cut to fit and other characters in it
-// become "-"; the event id is always whole, at the end, and makes the name unique.
-func SessionName(invoker, eventID string) string {
-	id := cleanName(eventID)
-	id = id[:min(len(id), maxSessionName/2)] // an event id has 16 characters; anything else still gives a valid name
-	who := cleanName(invoker)
+// SessionName returns the name under which CloudTrail shows what the credentials
+// of a grant did: "<holder>.<grant id>", where the id is that of the event, of the
+// access request or of the decision by standing policy. It is valid both as
+// RoleSessionName and as SourceIdentity. The holder is cut to fit and other
+// characters in it become "-"; the id is always whole, at the end, and makes the
+// name unique.
+func SessionName(holder, grantID string) string {
+	id := cleanName(grantID)
+	id = id[:min(len(id), maxSessionName/2)] // an id has 16 characters; anything else still gives a valid name
+	who := cleanName(holder)
 	who = who[:min(len(who), maxSessionName-1-len(id))]
 	if who == "" {
 		who = "-"
@@ -32,7 +34,7 @@ func SessionName(invoker, eventID string) string {
 
 // ParseSessionName splits what SessionName has made. ok is false for the names
 // of other sessions.
-func ParseSessionName(name string) (invoker, eventID string, ok bool) {
+func ParseSessionName(name string) (holder, grantID string, ok bool) {
 	i := strings.LastIndexByte(name, '.')
 	if i < 1 || !breakglass.IsID(name[i+1:]) {
 		return "", "", false
@@ -53,16 +55,21 @@ func cleanName(s string) string {
 // maxTagValue is the longest value of a session tag (AWS STS API reference, Tag).
 const maxTagValue = 256
 
-// sessionTags describe the event to policies (aws:PrincipalTag/…). None is
+// sessionTags describe the grant to policies (aws:PrincipalTag/…). None is
 // transitive: a transitive tag would stay through role chains and can't be
 // overridden there, and SourceIdentity already does that job.
-func sessionTags(ev breakglass.Event) []types.Tag {
+//
+// AWS packs tags and session policy into one small space of a size that it
+// doesn't document, so a tag is there only where it says something.
+func sessionTags(p breakglass.Profile, g breakglass.Grant) []types.Tag {
 	all := []struct{ key, value string }{
-		{"breakglass:event_id", ev.ID},
-		{"breakglass:invoker", ev.Invoker},
-		{"breakglass:profile", ev.Profile},
-		{"breakglass:reason_code", string(ev.ReasonCode)},
-		{"breakglass:request_id", ev.RequestID},
+		{"breakglass:granted_by", string(g.Link)},
+		{"breakglass:grant_id", g.ID},
+		{"breakglass:event_id", g.EventID()},
+		{"breakglass:invoker", g.Holder},
+		{"breakglass:profile", p.Name},
+		{"breakglass:reason_code", reasonOf(g)},
+		{"breakglass:request_id", g.CorrelationID},
 	}
 	tags := make([]types.Tag, 0, len(all))
 	for _, t := range all {
@@ -71,6 +78,15 @@ func sessionTags(ev breakglass.Event) []types.Tag {
 		}
 	}
 	return tags
+}
+
+// reasonOf is the reason code of an event. The other links have none, and what
+// looks like one must not meet a policy that is about events.
+func reasonOf(g breakglass.Grant) string {
+	if g.Link == breakglass.LinkBreakglass {
+		return string(g.ReasonCode)
+	}
+	return ""
 }
 
 // cleanTag keeps the characters that STS takes in a tag,
