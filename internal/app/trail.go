@@ -77,7 +77,14 @@ func suspects(ctx context.Context, store breakglass.Store, now time.Time) (event
 	}
 	add(store.Events(ctx, breakglass.EventQuery{Limit: recentEvents, Now: now}))
 	add(store.Events(ctx, breakglass.EventQuery{Status: breakglass.StatusActive, Limit: maxActiveCompared, Now: now}))
-	add(store.ActiveByExpiry(ctx, maxActiveCompared))
+	tasks, failed := store.Agenda(ctx, maxActiveCompared)
+	add(nil, failed)
+	for _, t := range tasks {
+		if t.EventID != "" && !seen[t.EventID] { // it has lapsed, and nothing has written that down
+			ev, failed := store.Event(ctx, t.EventID)
+			add([]breakglass.Event{ev}, failed)
+		}
+	}
 	return events, err
 }
 
