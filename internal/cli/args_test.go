@@ -107,8 +107,17 @@ func checkExample(t *testing.T, a *app, args []string) {
 			ticket: value("ticket"), invoker: value("for")}
 		_, err := f.request()
 		assert.NoError(t, err, args)
-	case "close":
+	case "request":
+		f := requestFlags{profile: cmd.Flags().Arg(0), justification: value("justification"), duration: value("duration"), ticket: value("ticket")}
+		_, err := f.request()
+		assert.NoError(t, err, args)
+	case "extend":
+		_, err := extendFlags{justification: value("justification"), duration: value("duration")}.extension()
+		assert.NoError(t, err, args)
+	case "close", "deny":
 		assert.Empty(t, breakglass.CheckClosedReason(value("reason")), args)
+	case "approve", "cancel":
+		assert.Empty(t, breakglass.CheckComment(value("comment")+value("reason")), args)
 	case "list", "events":
 		_, err := parseInstant(value("since"), time.Now())
 		assert.NoError(t, err, args)

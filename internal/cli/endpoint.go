@@ -160,11 +160,14 @@ func (e *endpoint) catchUp(now time.Time) bool {
 	return true
 }
 
-// latest is what the endpoint would hand out.
+// latest is what the endpoint has; nothing when that was taken from it.
 func (e *endpoint) latest() credcache.Entry {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.catchUp(e.source.now())
+	now := e.source.now()
+	if !e.catchUp(now) && e.have.Usable(now) {
+		return credcache.Entry{}
+	}
 	return e.have
 }
 
