@@ -251,7 +251,7 @@ func TestCredentialsGoToTheInvokerAloneWhileActive(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "canary-secret", got.SecretAccessKey)
 	w.at(ev.ExpiresAt)
-	w.issue = func(breakglass.Event) error { t.Error("keys were made for an event that is over"); return nil }
+	w.issue = func(breakglass.Grant) error { t.Error("keys were made for an event that is over"); return nil }
 	_, err = w.Credentials(t.Context(), person("alice"), ev.ID, "r")
 	_ = requireCode(t, breakglass.CodeInvalidTransition, err)
 	assert.Equal(t, []string{"breakglass.invoked", "credentials.denied forbidden", "credentials.denied event_not_found",
@@ -265,7 +265,7 @@ func TestPromise03CredentialsAreWithheldWhenTheEventEndsMeanwhile(t *testing.T) 
 	w := newWorld(t)
 	ev, err := w.Invoke(t.Context(), person("alice"), request("prod"))
 	require.NoError(t, err)
-	w.issue = func(breakglass.Event) error { // STS is slow, and somebody closes the event
+	w.issue = func(breakglass.Grant) error { // STS is slow, and somebody closes the event
 		_, err := w.Close(t.Context(), person("alice"), ev.ID, "over", "r")
 		return err
 	}
@@ -280,7 +280,7 @@ func TestPromise03NoCredentialsWithoutADurableEntry(t *testing.T) {
 	w := newWorld(t)
 	ev, err := w.Invoke(t.Context(), person("alice"), request("prod"))
 	require.NoError(t, err)
-	w.issue = func(breakglass.Event) error { return w.store.Close() } // the store fails after STS has answered
+	w.issue = func(breakglass.Grant) error { return w.store.Close() } // the store fails after STS has answered
 	got, err := w.Credentials(t.Context(), person("alice"), ev.ID, "r")
 	_ = requireCode(t, breakglass.CodeUnavailable, err)
 	assert.Empty(t, got.SecretAccessKey)
@@ -296,7 +296,7 @@ func TestAClockBehindTheTrailGrantsNothing(t *testing.T) {
 	require.Error(t, w.CheckClock(t.Context()))
 	_, err = w.Invoke(t.Context(), person("bob"), request("prod"))
 	_ = requireCode(t, breakglass.CodeUnavailable, err)
-	w.issue = func(breakglass.Event) error {
+	w.issue = func(breakglass.Grant) error {
 		t.Error("keys were made under a clock that can't be trusted")
 		return nil
 	}
@@ -460,7 +460,7 @@ func TestCredentialsInALoopAreRefusedBeforeSTSIsAsked(t *testing.T) {
 	ev, err := w.Invoke(t.Context(), person("alice"), request("prod"))
 	require.NoError(t, err)
 	issued := 0
-	w.issue = func(breakglass.Event) error { issued++; return nil }
+	w.issue = func(breakglass.Grant) error { issued++; return nil }
 	for range 10 {
 		_, err = w.Credentials(t.Context(), person("alice"), ev.ID, "r")
 		require.NoError(t, err)

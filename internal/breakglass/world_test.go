@@ -22,8 +22,13 @@ type world struct {
 	clock  atomic.Pointer[func() time.Time]
 	policy func(breakglass.PolicyRequest) breakglass.PolicyDecision
 	limits func(breakglass.History, string, string, time.Time) (breakglass.LimitDecision, error)
-	issue  func(breakglass.Event) error
+	issue  func(breakglass.Grant) error
 	noRule error
+	// terms are what policy says about events; access is the standing policy, and
+	// approvals the rule for requests; nil: there is none.
+	terms     func(breakglass.Subject, string) (breakglass.Terms, bool)
+	access    func(breakglass.Subject, string, time.Time) breakglass.StandingDecision
+	approvals func(profile string) (breakglass.ApprovalRule, bool)
 }
 
 // at stops the clock at t; from lets it run on from t.
@@ -39,15 +44,33 @@ func (w *world) Offer(breakglass.Subject, string, time.Time) (breakglass.Offer, 
 	return breakglass.Offer{Rule: "open", MaxDuration: 2 * time.Hour}, true
 }
 func (w *world) SHA256() string { return "sha" }
+func (w *world) Terms(s breakglass.Subject, profile string) (breakglass.Terms, bool) {
+	return w.terms(s, profile)
+}
+func (w *world) Who(string) breakglass.People {
+	return breakglass.People{Groups: []string{"oncall"}}
+}
+
+// standing and approving are the other two policies of a world.
+type standing struct{ *world }
+
+func (s standing) Decide(who breakglass.Subject, profile string, at time.Time) breakglass.StandingDecision {
+	return s.access(who, profile, at)
+}
+
+type approving struct{ *world }
+
+func (a approving) Find(profile string) (breakglass.ApprovalRule, bool) { return a.approvals(profile) }
+
 func (w *world) CheckRateLimit(h breakglass.History, invoker, profile string, now time.Time) (breakglass.LimitDecision, error) {
 	return w.limits(h, invoker, profile, now)
 }
-func (w *world) Issue(_ context.Context, _ breakglass.Profile, ev breakglass.Event, _ time.Time) (breakglass.Credentials, error) {
-	if err := w.issue(ev); err != nil {
+func (w *world) Issue(_ context.Context, _ breakglass.Profile, g breakglass.Grant, _ time.Time) (breakglass.Credentials, error) {
+	if err := w.issue(g); err != nil {
 		return breakglass.Credentials{}, err
 	}
 	return breakglass.Credentials{AccessKeyID: "ASIATEST", SecretAccessKey: "canary-secret", SessionToken: "canary-token",
-		Expiration: ev.ExpiresAt, Issuer: "dev"}, nil
+		Expiration: g.Ends, Issuer: "dev", RoleSessionName: g.Holder + "." + g.ID}, nil
 }
 func (w *world) Lookup(name string) (breakglass.Principal, bool) {
 	return breakglass.Principal{Name: name, Groups: []string{"g-" + name}}, name != "stranger"
@@ -70,16 +93,25 @@ func newWorldOver(t *testing.T, wrap func(breakglass.Store) breakglass.Store) *w
 		limits: func(breakglass.History, string, string, time.Time) (breakglass.LimitDecision, error) {
 			return breakglass.LimitDecision{Permit: true}, nil
 		},
-		issue: func(breakglass.Event) error { return nil },
+		issue: func(breakglass.Grant) error { return nil },
+		terms: func(breakglass.Subject, string) (breakglass.Terms, bool) {
+			return breakglass.Terms{Rule: "open", MaxDuration: 4 * time.Hour}, true
+		},
+		access: func(breakglass.Subject, string, time.Time) breakglass.StandingDecision {
+			return breakglass.StandingDecision{Message: "No rule."}
+		},
+		approvals: func(string) (breakglass.ApprovalRule, bool) { return breakglass.ApprovalRule{}, false },
 	}
 	w.at(t0)
 	w.Service = breakglass.New(breakglass.Config{
 		Store: wrap(st), Journal: st, Issuer: w, Directory: w,
-		Profiles: []breakglass.Profile{{Name: "prod", MaxDuration: 2 * time.Hour}, {Name: "staging"}},
-		Policy:   func() (breakglass.Policy, error) { return w, w.noRule },
-		Limits:   func() (breakglass.RateLimiter, error) { return w, nil },
-		Sinks:    func(breakglass.EntryType, string) []string { return []string{"secops"} },
-		Now:      func() time.Time { return (*w.clock.Load())() },
+		Profiles:  []breakglass.Profile{{Name: "prod", MaxDuration: 2 * time.Hour}, {Name: "staging"}},
+		Policy:    func() (breakglass.Policy, error) { return w, w.noRule },
+		Limits:    func() (breakglass.RateLimiter, error) { return w, nil },
+		Access:    func() (breakglass.StandingPolicy, error) { return standing{w}, nil },
+		Approvals: func() (breakglass.ApprovalPolicy, error) { return approving{w}, nil },
+		Sinks:     func(breakglass.EntryType, string) []string { return []string{"secops"} },
+		Now:       func() time.Time { return (*w.clock.Load())() },
 	})
 	return w
 }
