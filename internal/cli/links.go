@@ -24,7 +24,7 @@ func linkWords(l breakglass.Link) string {
 	case breakglass.LinkBreakglass:
 		return "Break-glass"
 	}
-	return string(l)
+	return show.Safe(string(l))
 }
 
 // sayGrant tells a person by which link of the chain they have access, and until
