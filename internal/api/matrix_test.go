@@ -24,11 +24,6 @@ const stranger = bob
 var states = map[string]breakglass.Status{"active": breakglass.StatusActive, "lapsed": breakglass.StatusActive,
 	"expired": breakglass.StatusExpired, "closed": breakglass.StatusClosed}
 
-// requestStates are those that an access request can be in, and how it is stored.
-var requestStates = map[string]breakglass.RequestStatus{"request pending": breakglass.RequestPending, "request approved": breakglass.RequestApproved,
-	"request unanswered": breakglass.RequestPending, "request over": breakglass.RequestApproved, "request denied": breakglass.RequestDenied,
-	"request cancelled": breakglass.RequestCancelled, "request expired": breakglass.RequestExpired}
-
 // statesOf are the states of whatever a call on a target can be about.
 func statesOf(p breakglass.Permission) []string {
 	events, requests := slices.Sorted(maps.Keys(states)), slices.Sorted(maps.Keys(requestStates))
@@ -89,56 +84,6 @@ func (s *server) put(t *testing.T, caller string, target breakglass.Target, stat
 		return tx.PutEvent(ev)
 	}))
 	return ev.ID
-}
-
-// putRequest stores an access request that relates to the caller as wanted. Who is
-// no delegate decides about those of others on the profile "shared".
-func (s *server) putRequest(t *testing.T, caller string, target breakglass.Target, state string) string {
-	t.Helper()
-	now := s.clock.Now().UTC().Truncate(time.Microsecond)
-	r := breakglass.AccessRequest{ID: breakglass.NewID(), Requester: caller, Profile: "prod", Justification: "Rotate the certificate, CHG-2201",
-		DurationSeconds: 3600, Status: requestStates[state], CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(time.Hour),
-		ApprovalRule: "changes", ApprovalsRequired: 1, CorrelationID: "request-1"}
-	switch target {
-	case breakglass.TargetDecidable:
-		r.Requester, r.Profile = stranger, "shared"
-	case breakglass.TargetForeign:
-		r.Requester = stranger
-	}
-	switch state {
-	case "request approved":
-		r.ApprovedAt, r.Approvals = now, []breakglass.Approval{{By: sam, At: now}}
-	case "request unanswered", "request over", "request expired":
-		r.CreatedAt, r.ExpiresAt = now.Add(-time.Hour), now
-	case "request denied", "request cancelled":
-		r.EndedAt, r.EndedBy, r.EndedReason = now, r.Requester, "done"
-	}
-	pair := breakglass.Pair{Person: r.Requester, Profile: r.Profile}
-	require.NoError(t, s.store.Update(t.Context(), breakglass.Keys{Requests: pair}, func(tx breakglass.Tx) error {
-		open, err := tx.FindOpenRequests(pair)
-		if err != nil {
-			return err
-		}
-		for _, earlier := range []*breakglass.AccessRequest{open.Pending, open.Approved} {
-			if earlier == nil {
-				continue
-			}
-			earlier.Status, earlier.EndedAt, earlier.EndedBy = breakglass.RequestCancelled, now, r.Requester
-			if err := tx.PutAccessRequest(*earlier); err != nil {
-				return err
-			}
-		}
-		return tx.PutAccessRequest(r)
-	}))
-	return r.ID
-}
-
-// accessRequests returns every stored access request.
-func (s *server) accessRequests(t testing.TB) []breakglass.AccessRequest {
-	t.Helper()
-	requests, err := s.store.AccessRequests(t.Context(), breakglass.RequestQuery{Limit: 1000, Now: s.clock.Now()})
-	require.NoError(t, err)
-	return requests
 }
 
 // ask makes the request of a call.
@@ -206,11 +151,6 @@ func hiding(call breakglass.Call) breakglass.Code {
 		return breakglass.CodeRequestNotFound
 	}
 	return breakglass.CodeEventNotFound
-}
-
-// open says in which states a call changes an access request.
-func open(call breakglass.Call, state string) bool {
-	return state == "request pending" || state == "request approved" && call != breakglass.CallApprove
 }
 
 // expected is the answer to a call on an event or access request in a state.
@@ -329,32 +269,6 @@ func TestListsHoldNoForeignEventForThoseWhoMayNotSeeIt(t *testing.T) {
 			}
 			assert.Equal(t, all && !strings.HasPrefix(query, "invoker="), foreign, "%s %q", name, query)
 		}
-	}
-}
-
-// Nor does a listing of access requests, and who decides sees those to decide.
-func TestListsHoldNoForeignRequestForThoseWhoMayNotSeeIt(t *testing.T) {
-	s := start(t, options{})
-	for role, name := range holders() {
-		for state := range requestStates {
-			for _, target := range []breakglass.Target{breakglass.TargetOwn, breakglass.TargetDecidable, breakglass.TargetForeign} {
-				s.put(t, name, target, state)
-			}
-		}
-		pending := s.put(t, name, breakglass.TargetDecidable, "request pending")
-		all := breakglass.Permit(breakglass.Principal{Name: name, Roles: []breakglass.Role{role}}, breakglass.CallRequests, breakglass.TargetForeign) == breakglass.Allow
-		for _, query := range []string{"", "status=pending", "profile=prod", "status=denied", "requester=" + strings.ToUpper(name)} {
-			foreign := false
-			for _, r := range s.requests(t, name, query) {
-				foreign = foreign || r.Requester != name
-			}
-			assert.Equal(t, all && !strings.HasPrefix(query, "requester="), foreign, "%s %q", name, query)
-		}
-		var want []string
-		if role != breakglass.RoleDelegate {
-			want = []string{pending}
-		}
-		assert.Equal(t, want, idsOf(s.requests(t, name, "decidable=true")), name)
 	}
 }
 
@@ -494,7 +408,9 @@ func TestEntriesSayHowTheirActorWasAuthenticated(t *testing.T) {
 	ev := s.invoke(t, alice, "limited")
 	s.call(t, request{method: "POST", path: "/v1/breakglass/" + ev.ID + "/credentials", as: alice})
 	s.call(t, request{method: "POST", path: "/v1/breakglass/" + ev.ID + "/credentials", as: sam})
+	s.call(t, post(alice, "/v1/breakglass/"+ev.ID+"/extend", extending()))
 	s.call(t, request{method: "POST", path: "/v1/breakglass/" + ev.ID + "/close", as: alice, body: `{"reason":"done"}`})
+	s.everyDecision(t)
 	s.call(t, request{method: "POST", path: "/v1/breakglass", as: alice, body: body(`profile="limited"`)})
 	s.call(t, request{method: "POST", path: "/v1/breakglass", as: alice, body: `{`})
 	s.clock.advance(time.Hour)
@@ -505,16 +421,20 @@ func TestEntriesSayHowTheirActorWasAuthenticated(t *testing.T) {
 		assert.Equal(t, "127.0.0.1", e.Detail[breakglass.DetailClientAddr], "%s", e.Event)
 		types[e.Event] = true
 	}
+	byItself := []breakglass.EntryType{breakglass.EntryExpired, breakglass.EntryRequestExpired, breakglass.EntryExpiring}
 	for _, typ := range breakglass.EntryTypes() {
-		assert.Equal(t, typ != breakglass.EntryExpired, types[typ], "%s", typ)
+		assert.Equal(t, !slices.Contains(byItself, typ), types[typ], "%s", typ)
 	}
-	s.clock.advance(time.Hour)
+	s.ask(t, bob, "prod")
+	s.clock.advance(25 * time.Hour)
 	s.invoke(t, alice, "limited") // finds the expired one in its way
+	s.ask(t, bob, "prod")
 	for _, e := range s.entries(t) {
-		if e.Event == breakglass.EntryExpired {
+		if slices.Contains(byItself, e.Event) {
 			assert.NotContains(t, e.Detail, breakglass.DetailAuthenticatedBy, "nobody called for it")
 			types[e.Event] = true
 		}
 	}
 	assert.True(t, types[breakglass.EntryExpired])
+	assert.True(t, types[breakglass.EntryRequestExpired])
 }
