@@ -15,14 +15,7 @@ type Reloaded struct {
 
 // reload serves POST /v1/admin/reload.
 func (h *Handler) reload(c *call) error {
-	var f faults
-	c.query(&f)
-	obj, err := c.readObject(true)
-	if err != nil {
-		return err
-	}
-	fields{}.read(obj, &f)
-	if err := f.err(); err != nil {
+	if err := c.read(fields{}, &struct{}{}, true); err != nil {
 		return err
 	}
 	out := page[Reloaded]{Items: []Reloaded{}}

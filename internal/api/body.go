@@ -41,6 +41,22 @@ func (c *call) readObject(optional bool) (object, error) {
 	return parseObject(data)
 }
 
+// read reads the body of a call that has no query parameters, and says all that
+// is wrong with the request at once.
+func (c *call) read(known fields, body any, optional bool) error {
+	var f faults
+	c.query(&f)
+	obj, err := c.readObject(optional)
+	if err != nil {
+		return err
+	}
+	known.read(obj, &f)
+	if err := c.h.validate.check(body, &f); err != nil {
+		return err
+	}
+	return f.err()
+}
+
 func (c *call) readBody() ([]byte, error) {
 	if c.r.ContentLength > maxBody {
 		return nil, tooLarge()

@@ -98,7 +98,7 @@ func (b *budget) of(name string) *spending {
 func (c *call) withinBudget() error {
 	b, what := &c.h.budgets.requests, "requests"
 	if c.isEmergency() {
-		b, what = &c.h.budgets.emergency, "invocations, closes and credentials"
+		b, what = &c.h.budgets.emergency, "invocations, extensions, closes and credentials"
 	}
 	wait := b.spend(c.caller.Name, time.Now())
 	if wait == 0 {
@@ -116,6 +116,7 @@ func (c *call) withinBudget() error {
 // isEmergency tells what an emergency can't do without from what only looks.
 // A dry run is a question.
 func (c *call) isEmergency() bool {
-	return c.r.Method == http.MethodPost && strings.HasPrefix(c.r.URL.Path, "/v1/breakglass") &&
+	path := c.r.URL.Path
+	return c.r.Method == http.MethodPost && (strings.HasPrefix(path, "/v1/breakglass") || path == "/v1/credentials") &&
 		(c.r.URL.RawQuery == "" || c.r.URL.Query().Get("dry_run") != "true")
 }

@@ -14,15 +14,24 @@ import (
 // cursorVersion begins every cursor, so that its form can change.
 const cursorVersion = 1
 
-// cursorBytes: version, microseconds since 1970, event id, hash of the filters.
+// cursorBytes: version, microseconds since 1970, id of the last item, hash of the filters.
 const cursorBytes = 1 + 8 + 8 + 8
 
 // filterHash identifies a listing: a cursor continues the one that it is from,
 // and no other. The page size may change on the way.
 func filterHash(q breakglass.EventQuery) [8]byte {
-	b, err := json.Marshal([]any{"events", q.Invoker, q.Profile, q.Status, q.ReasonCode, micros(q.Since), micros(q.Until)})
+	return hashOf("events", q.Invoker, q.Profile, q.Status, q.ReasonCode, micros(q.Since), micros(q.Until))
+}
+
+// requestFilterHash is filterHash for a listing of access requests.
+func requestFilterHash(q breakglass.RequestQuery, decidable bool) [8]byte {
+	return hashOf("requests", q.Requester, q.Profile, q.Status, decidable)
+}
+
+func hashOf(listing ...any) [8]byte {
+	b, err := json.Marshal(listing)
 	if err != nil {
-		panic(err) // strings and integers always marshal
+		panic(err) // strings, integers and booleans always marshal
 	}
 	sum := sha256.Sum256(b)
 	return [8]byte(sum[:8])
@@ -70,8 +79,9 @@ func decodeCursor(s string) (p breakglass.Position, filters [8]byte, ok bool) {
 // lastMicros is the end of the year 9999, the last that RFC 3339 can write.
 const lastMicros = 253402300799999999
 
-// cursor returns the position to continue after; nil when there is none.
-func (q query) cursor(name string, eq breakglass.EventQuery) *breakglass.Position {
+// cursor returns the position to continue after; nil when there is none. want is
+// the hash of the other filters.
+func (q query) cursor(name string, want [8]byte) *breakglass.Position {
 	v, ok := q.get(name)
 	if !ok {
 		return nil
@@ -80,7 +90,7 @@ func (q query) cursor(name string, eq breakglass.EventQuery) *breakglass.Positio
 	switch {
 	case !ok:
 		q.faults.add(name, "is not a cursor that this call gave out")
-	case len(q.faults.list) == 0 && filters != filterHash(eq):
+	case len(q.faults.list) == 0 && filters != want:
 		q.faults.add(name, "is of a listing with other filters; keep the filters, or start without a cursor")
 	}
 	return &p

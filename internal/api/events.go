@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/go-chi/chi/v5"
 
@@ -38,7 +37,7 @@ func eventQuery(q query) breakglass.EventQuery {
 		Profile: q.text("profile", breakglass.CheckName), ReasonCode: breakglass.ReasonCode(q.text("reason_code", checkReasonCode)),
 		Since: q.time("since"), Until: q.time("until"), Limit: int(q.number("limit", defaultLimit, minLimit, maxLimit)),
 	}
-	eq.Before = q.cursor("cursor", eq)
+	eq.Before = q.cursor("cursor", filterHash(eq))
 	return eq
 }
 
@@ -49,7 +48,7 @@ func (h *Handler) check(c *call) error {
 	}
 	ctx, cancel := c.context(0)
 	defer cancel()
-	view, err := h.cfg.Service.Check(ctx, c.caller, c.eventID())
+	view, err := h.cfg.Service.Check(ctx, c.caller, c.pathID())
 	if err != nil {
 		return err
 	}
@@ -58,71 +57,22 @@ func (h *Handler) check(c *call) error {
 
 // close serves POST /v1/breakglass/{id}/close.
 func (h *Handler) close(c *call) error {
-	var f faults
-	c.query(&f)
-	obj, err := c.readObject(false)
-	if err != nil {
-		return err
-	}
 	var body closeRequest
-	body.fields().read(obj, &f)
-	if err := h.validate.check(&body, &f); err != nil {
-		return err
-	}
-	if err := f.err(); err != nil {
+	if err := c.read(body.fields(), &body, false); err != nil {
 		return err
 	}
 	ctx, cancel := c.context(0)
 	defer cancel()
-	view, err := h.cfg.Service.Close(ctx, c.caller, c.eventID(), body.Reason, c.id)
+	view, err := h.cfg.Service.Close(ctx, c.caller, c.pathID(), body.Reason, c.id)
 	if err != nil {
 		return err
 	}
 	return c.json(http.StatusOK, view)
 }
 
-// credentialsDocument is the answer to POST /v1/breakglass/{id}/credentials:
-// the one place where secrets are written out.
-type credentialsDocument struct {
-	AccessKeyID     string    `json:"access_key_id"`
-	SecretAccessKey string    `json:"secret_access_key"`
-	SessionToken    string    `json:"session_token"`
-	Expiration      time.Time `json:"expiration"`
-	Profile         string    `json:"profile"`
-	Region          string    `json:"region"`
-	RoleARN         string    `json:"role_arn"`
-	EventID         string    `json:"event_id"`
-	Issuer          string    `json:"issuer"`
-}
-
-// credentials serves POST /v1/breakglass/{id}/credentials.
-func (h *Handler) credentials(c *call) error {
-	var f faults
-	c.query(&f)
-	obj, err := c.readObject(true)
-	if err != nil {
-		return err
-	}
-	fields{}.read(obj, &f)
-	if err := f.err(); err != nil {
-		return err
-	}
-	ctx, cancel := c.context(0)
-	defer cancel()
-	out, err := h.cfg.Service.Credentials(ctx, c.caller, c.eventID(), c.id)
-	if err != nil {
-		return err
-	}
-	return c.json(http.StatusOK, credentialsDocument{
-		AccessKeyID: out.AccessKeyID, SecretAccessKey: out.SecretAccessKey, SessionToken: out.SessionToken,
-		Expiration: out.Expiration.UTC(), Profile: out.Profile.Name, Region: out.Profile.Region, RoleARN: out.Profile.RoleARN,
-		EventID: out.EventID, Issuer: out.Issuer,
-	})
-}
-
-// eventID is the {id} of the path as it was sent. The service answers for
-// anything that isn't an id as for an event that doesn't exist.
-func (c *call) eventID() string { return chi.URLParam(c.r, "id") }
+// pathID is the {id} of the path as it was sent. The service answers for
+// anything that isn't an id as for one of something that doesn't exist.
+func (c *call) pathID() string { return chi.URLParam(c.r, "id") }
 
 // noQuery refuses any query parameter.
 func (c *call) noQuery() error {

@@ -51,7 +51,7 @@ type enrolRequest struct {
 // mfaEnrol serves POST /v1/mfa/enrol. The answer is secret.
 func (h *Handler) mfaEnrol(c *call) error {
 	var body enrolRequest
-	if err := c.readMFA(fields{"invitation": optionalText(&body.Invitation)}, &body, true); err != nil {
+	if err := c.read(fields{"invitation": optionalText(&body.Invitation)}, &body, true); err != nil {
 		return err
 	}
 	invitation := ""
@@ -87,7 +87,7 @@ type nameRequest struct {
 // mfaReset serves POST /v1/mfa/reset.
 func (h *Handler) mfaReset(c *call) error {
 	var body nameRequest
-	if err := c.readMFA(fields{"name": text(&body.Name)}, &body, false); err != nil {
+	if err := c.read(fields{"name": text(&body.Name)}, &body, false); err != nil {
 		return err
 	}
 	ctx, cancel := c.context(0)
@@ -103,7 +103,7 @@ func (h *Handler) mfaReset(c *call) error {
 // mfaInvite serves POST /v1/mfa/invite. The answer is secret.
 func (h *Handler) mfaInvite(c *call) error {
 	var body nameRequest
-	if err := c.readMFA(fields{"name": text(&body.Name)}, &body, false); err != nil {
+	if err := c.read(fields{"name": text(&body.Name)}, &body, false); err != nil {
 		return err
 	}
 	ctx, cancel := c.context(0)
@@ -118,7 +118,7 @@ func (h *Handler) mfaInvite(c *call) error {
 // withCode does something that a code decides.
 func (h *Handler) withCode(c *call, do func(context.Context, breakglass.Principal, breakglass.TOTPCode, string) error) error {
 	var body codeRequest
-	if err := c.readMFA(fields{"totp": text(&body.TOTP)}, &body, false); err != nil {
+	if err := c.read(fields{"totp": text(&body.TOTP)}, &body, false); err != nil {
 		return err
 	}
 	ctx, cancel := c.context(0)
@@ -127,20 +127,4 @@ func (h *Handler) withCode(c *call, do func(context.Context, breakglass.Principa
 		return err
 	}
 	return h.mfaNow(c)
-}
-
-// readMFA reads the body of a call about second factors, none of which has
-// query parameters.
-func (c *call) readMFA(known fields, body any, optional bool) error {
-	var f faults
-	c.query(&f)
-	obj, err := c.readObject(optional)
-	if err != nil {
-		return err
-	}
-	known.read(obj, &f)
-	if err := c.h.validate.check(body, &f); err != nil {
-		return err
-	}
-	return f.err()
 }

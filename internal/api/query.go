@@ -234,6 +234,11 @@ func (q query) next(path, cursorName, cursor string) string {
 // checkStatus returns what is wrong with a state of an event, or "".
 func checkStatus(s string) string { return oneOf(breakglass.Status(s), breakglass.Statuses()) }
 
+// checkRequestStatus returns what is wrong with a state of an access request, or "".
+func checkRequestStatus(s string) string {
+	return oneOf(breakglass.RequestStatus(s), breakglass.RequestStatuses())
+}
+
 // checkEntryType returns what is wrong with a type of audit entry, or "".
 func checkEntryType(s string) string { return oneOf(breakglass.EntryType(s), breakglass.EntryTypes()) }
 

@@ -39,10 +39,71 @@ type closeRequest struct {
 
 func (in *closeRequest) fields() fields { return fields{"reason": text(&in.Reason)} }
 
+// credentialsRequest is the body of POST /v1/credentials.
+type credentialsRequest struct {
+	Profile string `json:"profile" validate:"required,name"`
+}
+
+func (in *credentialsRequest) fields() fields { return fields{"profile": text(&in.Profile)} }
+
+// extendRequest is the body of POST /v1/breakglass/{id}/extend.
+type extendRequest struct {
+	Justification   string  `json:"justification" validate:"required,justification"`
+	DurationSeconds *int64  `json:"duration_seconds" validate:"omitnil,duration_seconds"`
+	TOTP            *string `json:"totp" validate:"omitnil,totp"`
+}
+
+func (in *extendRequest) fields() fields {
+	return fields{"justification": text(&in.Justification), "duration_seconds": optionalInteger(&in.DurationSeconds), "totp": optionalText(&in.TOTP)}
+}
+
+// newRequest is the body of POST /v1/requests.
+type newRequest struct {
+	Profile         string `json:"profile" validate:"required,name"`
+	Justification   string `json:"justification" validate:"required,justification"`
+	Ticket          string `json:"ticket" validate:"ticket"`
+	DurationSeconds *int64 `json:"duration_seconds" validate:"omitnil,request_duration_seconds"`
+}
+
+func (in *newRequest) fields() fields {
+	return fields{"profile": text(&in.Profile), "justification": text(&in.Justification), "ticket": text(&in.Ticket),
+		"duration_seconds": optionalInteger(&in.DurationSeconds)}
+}
+
+// approveRequest is the body of POST /v1/requests/{id}/approve.
+type approveRequest struct {
+	Comment string `json:"comment" validate:"comment"`
+}
+
+func (in *approveRequest) fields() fields { return fields{"comment": text(&in.Comment)} }
+
+// denyRequest is the body of POST /v1/requests/{id}/deny.
+type denyRequest struct {
+	Reason string `json:"reason" validate:"required,closed_reason"`
+}
+
+func (in *denyRequest) fields() fields { return fields{"reason": text(&in.Reason)} }
+
+// cancelRequest is the body of POST /v1/requests/{id}/cancel.
+type cancelRequest struct {
+	Reason string `json:"reason" validate:"comment"`
+}
+
+func (in *cancelRequest) fields() fields { return fields{"reason": text(&in.Reason)} }
+
 // checks are the domain's checks by tag. Each returns what is wrong, or "".
 func checks() map[string]func(v reflect.Value) string {
 	onText := func(check func(string) string) func(reflect.Value) string {
 		return func(v reflect.Value) string { return check(v.String()) }
+	}
+	onSeconds := func(check func(time.Duration) string) func(reflect.Value) string {
+		return func(v reflect.Value) string {
+			d := breakglass.Seconds(v.Int())
+			if d == 0 {
+				d = -time.Second // zero asks for the default only by being absent
+			}
+			return check(d)
+		}
 	}
 	return map[string]func(reflect.Value) string{
 		"name":          onText(breakglass.CheckName),
@@ -53,13 +114,10 @@ func checks() map[string]func(v reflect.Value) string {
 		"totp":          onText(breakglass.CheckTOTP),
 		"invitation":    onText(breakglass.CheckInvitation),
 		"closed_reason": onText(breakglass.CheckClosedReason),
-		"duration_seconds": func(v reflect.Value) string {
-			d := breakglass.Seconds(v.Int())
-			if d == 0 {
-				d = -time.Second // zero asks for the default only by being absent
-			}
-			return breakglass.CheckDuration(d)
-		},
+		"comment":       onText(breakglass.CheckComment),
+
+		"duration_seconds":         onSeconds(breakglass.CheckDuration),
+		"request_duration_seconds": onSeconds(breakglass.CheckRequestDuration),
 	}
 }
 

@@ -131,7 +131,7 @@ type storeGauges struct {
 
 type storeForMetrics interface {
 	Head(ctx context.Context) (int64, error)
-	ActiveByExpiry(ctx context.Context, limit int) ([]breakglass.Event, error)
+	Events(ctx context.Context, q breakglass.EventQuery) ([]breakglass.Event, error)
 	DeliveryCounts(ctx context.Context) (map[string]breakglass.DeliveryCount, error)
 }
 
@@ -175,14 +175,9 @@ func (g *storeGauges) ask() (out []prometheus.Metric) {
 		out = append(out, prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...))
 	}
 	now := g.now()
-	if events, err := g.store.ActiveByExpiry(ctx, maxActiveCounted); err == nil {
-		active := 0
-		for _, ev := range events {
-			if ev.StatusAt(now) == breakglass.StatusActive {
-				active++
-			}
-		}
-		gauge(descActive, float64(active))
+	active := breakglass.EventQuery{Status: breakglass.StatusActive, Limit: maxActiveCounted, Now: now}
+	if events, err := g.store.Events(ctx, active); err == nil {
+		gauge(descActive, float64(len(events)))
 	} else {
 		g.log.Warn("metrics: counting active events failed", "error", err)
 	}

@@ -199,7 +199,7 @@ func TestAnEventThatEndsWhileItIsComparedIsNoFault(t *testing.T) {
 	a, err := New(t.Context(), c, Options{})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, a.close()) }()
-	active, err := a.store.ActiveByExpiry(t.Context(), 1)
+	active, err := a.store.Events(t.Context(), breakglass.EventQuery{Status: breakglass.StatusActive, Limit: 1, Now: time.Now()})
 	require.NoError(t, err)
 	listed := active[0]
 	listed.Status = breakglass.StatusClosed // which is wrong, so it is read again

@@ -234,7 +234,7 @@ func TestAHistoryIsWhatTheStoreWouldHaveWritten(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, historyEvent(i, n), ev)
 	}
-	active, err := s.ActiveByExpiry(t.Context(), 1)
+	active, err := s.Agenda(t.Context(), 1)
 	require.NoError(t, err)
 	assert.Empty(t, active)
 }

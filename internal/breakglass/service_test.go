@@ -93,8 +93,8 @@ func TestPromise05ExpiryIsRecordedExactlyOnce(t *testing.T) {
 		wg.Go(func() { _, err := w.Invoke(ctx, p, request("prod")); assert.NoError(t, err) })
 	}
 	require.Eventually(t, func() bool {
-		open, err := w.store.ActiveByExpiry(ctx, 1000)
-		lapsed := slices.ContainsFunc(open, func(ev breakglass.Event) bool { return ev.CreatedAt.Equal(t0) })
+		open, err := w.store.Agenda(ctx, 1000)
+		lapsed := slices.ContainsFunc(open, func(t breakglass.Task) bool { return t.At.Before(t0.Add(90 * time.Minute)) })
 		return err == nil && len(open) == 50 && !lapsed
 	}, 10*time.Second, 5*time.Millisecond)
 	cancel()

@@ -46,8 +46,15 @@ type Credentials struct {
 	Profile         string    `json:"profile"`
 	Region          string    `json:"region"`
 	RoleARN         string    `json:"role_arn"`
-	EventID         string    `json:"event_id"`
-	Issuer          string    `json:"issuer"`
+	RoleSessionName string    `json:"role_session_name"`
+	// GrantedBy is the link of the chain that gives access, Rule the rule that
+	// decided, and GrantedUntil when that is over; zero where it has no end.
+	GrantedBy    breakglass.Link `json:"granted_by"`
+	Rule         string          `json:"rule"`
+	GrantedUntil time.Time       `json:"granted_until,omitzero"`
+	EventID      string          `json:"event_id,omitempty"`
+	RequestID    string          `json:"request_id,omitempty"` // of the access request
+	Issuer       string          `json:"issuer"`
 }
 
 // String keeps the secrets out of errors and logs.
@@ -160,6 +167,27 @@ func (c *Client) Events(ctx context.Context, f EventFilter) ([]breakglass.View, 
 	return out.Items, out.NextCursor, nil
 }
 
+// Extension is the body of an extension.
+type Extension struct {
+	Justification   string `json:"justification"`
+	DurationSeconds int64  `json:"duration_seconds,omitempty"`
+	// TOTP is a code of this minute, and secret.
+	TOTP string `json:"totp,omitempty"`
+}
+
+// Extend moves the end of an event. It isn't repeated by itself: a second
+// extension would be another one.
+func (c *Client) Extend(ctx context.Context, id string, in Extension) (breakglass.View, error) {
+	var out breakglass.View
+	_, err := c.do(ctx, call{
+		method: http.MethodPost, path: "/v1/breakglass/" + url.PathEscape(id) + "/extend", limit: maxObjectBytes, body: in,
+	}, &out)
+	if err != nil {
+		return breakglass.View{}, err
+	}
+	return out, c.checkEvent(out)
+}
+
 // Close ends an event early.
 func (c *Client) Close(ctx context.Context, id, reason string) (breakglass.View, error) {
 	var out breakglass.View
@@ -183,11 +211,42 @@ func (c *Client) Credentials(ctx context.Context, id string) (Credentials, error
 	if err != nil {
 		return Credentials{}, err
 	}
-	if !isPrintable(out.AccessKeyID, out.SecretAccessKey, out.SessionToken) || out.Region != "" && !isPrintable(out.Region) ||
-		out.Expiration.IsZero() || out.EventID != id {
+	if !out.usable() || out.EventID != id {
 		return Credentials{}, &ProtocolError{Server: c.Server(), Status: http.StatusOK, What: "it is JSON but not credentials for this event"}
 	}
 	return out, nil
+}
+
+// CredentialsFor fetches credentials for a profile by whichever link of the chain
+// gives access. Like Credentials it isn't repeated by itself.
+func (c *Client) CredentialsFor(ctx context.Context, profile string) (Credentials, error) {
+	var out Credentials
+	_, err := c.do(ctx, call{method: http.MethodPost, path: "/v1/credentials", limit: maxObjectBytes, body: map[string]string{"profile": profile}}, &out)
+	if err != nil {
+		return Credentials{}, err
+	}
+	if !out.usable() || out.Profile != profile || !out.saysWhy() {
+		return Credentials{}, &ProtocolError{Server: c.Server(), Status: http.StatusOK, What: "it is JSON but not credentials for this profile"}
+	}
+	return out, nil
+}
+
+// usable reports whether these are credentials, and hold nothing else.
+func (c Credentials) usable() bool {
+	return isPrintable(c.AccessKeyID, c.SecretAccessKey, c.SessionToken) && (c.Region == "" || isPrintable(c.Region)) && !c.Expiration.IsZero()
+}
+
+// saysWhy reports whether the link that gave access is known, with its id.
+func (c Credentials) saysWhy() bool {
+	switch c.GrantedBy {
+	case breakglass.LinkPolicy:
+		return c.EventID == "" && c.RequestID == ""
+	case breakglass.LinkRequest:
+		return c.EventID == "" && breakglass.IsID(c.RequestID)
+	case breakglass.LinkBreakglass:
+		return breakglass.IsID(c.EventID) && c.RequestID == ""
+	}
+	return false
 }
 
 // isPrintable reports whether each text is printable ASCII without spaces, as

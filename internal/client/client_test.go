@@ -31,6 +31,8 @@ const (
 	secretToken = "tok_0123456789abcdef"
 	eventJSON   = `{"event_id":"0123456789abcdef","invoker":"alice@example.com","profile":"prod","status":"active",` +
 		`"created_at":"2026-11-23T02:00:00Z","updated_at":"2026-11-23T02:00:00Z","expires_at":"2026-11-23T03:00:00Z","remaining_seconds":3600}`
+	requestJSON = `{"request_id":"fedcba9876543210","requester":"alice@example.com","profile":"prod","status":"approved","duration_seconds":3600,` +
+		`"approvals":[{"by":"sam@example.com","at":"2026-11-23T02:00:00Z"}],"approvals_required":1,"expires_at":"2026-11-23T03:00:00Z","remaining_seconds":3600}`
 )
 
 func testClient(t *testing.T, server string) *Client {
@@ -212,6 +214,11 @@ func TestLostAnswersAreAskedForAgainOnlyWhereThatIsSafe(t *testing.T) {
 			_, err = c.Invoke(t.Context(), Invocation{Profile: "prod"}, "")
 			require.Error(t, err)
 			assert.EqualValues(t, 1, calls.Load(), "an invocation without a key can't be repeated")
+
+			calls.Store(0)
+			_, err = c.Extend(t.Context(), "0123456789abcdef", Extension{Justification: "x"})
+			require.Error(t, err)
+			assert.EqualValues(t, 1, calls.Load(), "a second extension would be another one")
 		})
 	}
 }

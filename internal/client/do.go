@@ -21,7 +21,7 @@ import (
 // call is one call of the API.
 type call struct {
 	method string
-	path   string
+	path   string // percent-encoded
 	query  url.Values
 	header http.Header
 	body   any  // marshalled to JSON unless nil
@@ -104,7 +104,12 @@ func (c *Client) attempt(ctx context.Context, cl call, body []byte, out any) (ht
 
 func (c *Client) request(ctx context.Context, cl call, body []byte) (*http.Request, error) {
 	u := *c.base
-	u.Path += cl.path
+	u.RawPath = u.EscapedPath() + cl.path
+	path, err := url.PathUnescape(u.RawPath)
+	if err != nil {
+		return nil, fmt.Errorf("make the request: %w", err)
+	}
+	u.Path = path
 	u.RawQuery = cl.query.Encode()
 	var reader io.Reader
 	if body != nil {

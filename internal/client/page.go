@@ -79,6 +79,14 @@ func (p *page[T]) items(dec *json.Decoder) error {
 	return err
 }
 
+// array is a list with at most max items inside an answer that has more to it.
+type array[T any] struct{ page[T] }
+
+// UnmarshalJSON is called with JSON that is valid as a whole.
+func (a *array[T]) UnmarshalJSON(data []byte) error {
+	return a.items(json.NewDecoder(bytes.NewReader(data)))
+}
+
 // open reads the bracket with which a value must begin.
 func open(dec *json.Decoder, bracket json.Delim, what string) error {
 	t, err := dec.Token()

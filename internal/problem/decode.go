@@ -25,7 +25,7 @@ func Decode(status int, header http.Header, body []byte) *breakglass.Error {
 	e := &breakglass.Error{
 		Code: p.Code, Message: p.Detail, Temporary: temporary(status), Fields: p.Errors, EventID: p.EventID,
 		ExpiresAt: p.ExpiresAt, Limit: p.Limit, Rule: p.Rule, Condition: p.Condition, Allowed: p.Allowed, MFA: p.MFA,
-		RetryAfter: clampSeconds(p.RetryAfterSeconds),
+		AccessRequestID: p.AccessRequestID, Links: p.Links, RetryAfter: clampSeconds(p.RetryAfterSeconds),
 	}
 	if e.RetryAfter == 0 {
 		e.RetryAfter = retryAfter(header, time.Now())

@@ -38,6 +38,9 @@ type Problem struct {
 	Allowed           *breakglass.Allowed `json:"allowed,omitempty"`
 
 	MFA *breakglass.MFAWanted `json:"mfa,omitempty"`
+
+	AccessRequestID string                  `json:"access_request_id,omitempty"`
+	Links           []breakglass.LinkAnswer `json:"links,omitempty"`
 }
 
 // From describes an error to a caller. The cause stays out of it.
@@ -47,6 +50,7 @@ func From(e *breakglass.Error, requestID string) Problem {
 		Type: "about:blank", Title: title, Status: status, Detail: e.Message, Code: e.Code, RequestID: requestID,
 		Errors: e.Fields, EventID: e.EventID, ExpiresAt: e.ExpiresAt, Limit: e.Limit,
 		RetryAfterSeconds: retryAfterSeconds(e), Rule: e.Rule, Condition: e.Condition, Allowed: e.Allowed, MFA: e.MFA,
+		AccessRequestID: e.AccessRequestID, Links: e.Links,
 	}
 }
 

@@ -30,6 +30,8 @@ func TestEveryCodeHasItsStatus(t *testing.T) {
 		breakglass.CodeInvalidTransition: 409, breakglass.CodeTooLarge: 413, breakglass.CodeUnsupportedMediaType: 415,
 		breakglass.CodeInvalidRequest: 422, breakglass.CodeIdempotencyMismatch: 422, breakglass.CodeRateLimited: 429,
 		breakglass.CodeMFARequired: 403, breakglass.CodeMFAInvalid: 403, breakglass.CodeMFAEnrolled: 409, breakglass.CodeMFANotEnrolled: 404,
+		breakglass.CodeRequestNotFound: 404, breakglass.CodeAlreadyRequested: 409, breakglass.CodeAccessDenied: 403,
+		breakglass.CodeRequestDenied: 403, breakglass.CodeExtensionRefused: 403,
 		breakglass.CodeCredentialsRefused: 502, breakglass.CodeUnavailable: 503, problem.CodeInternal: 500,
 	}
 	assert.Equal(t, want, problem.Codes())
@@ -96,6 +98,11 @@ func TestDecodeIsTheWayBack(t *testing.T) {
 		{Code: breakglass.CodeRateLimited, Message: "m", Limit: breakglass.LimitCooldown, Rule: "r", RetryAfter: 90 * time.Second, Temporary: true},
 		{Code: breakglass.CodePolicyDenied, Message: "m", Rule: "r", Condition: breakglass.ConditionTime,
 			Allowed: &breakglass.Allowed{Window: "w", NextWindow: at, Profiles: []string{"prod"}, ReasonCodes: []breakglass.ReasonCode{"incident"}}},
+		{Code: breakglass.CodeAlreadyRequested, Message: "m", AccessRequestID: "0123456789abcdef"},
+		{Code: breakglass.CodeAccessDenied, Message: "m", Links: []breakglass.LinkAnswer{
+			{Link: breakglass.LinkPolicy, Outcome: breakglass.OutcomeDenied, Rule: "r", Message: "m", Next: "n"},
+			{Link: breakglass.LinkRequest, Outcome: breakglass.OutcomePending, RequestID: "0123456789abcdef", Message: "m"},
+			{Link: breakglass.LinkBreakglass, Outcome: breakglass.OutcomeExhausted, EventID: "0123456789abcdef", Message: "m"}}},
 		{Code: breakglass.CodeCredentialsRefused, Message: "m"},
 		{Code: breakglass.CodeCredentialsRefused, Message: "m", Temporary: true, RetryAfter: time.Second},
 		{Code: breakglass.CodeUnavailable, Message: "m", Temporary: true},

@@ -24,6 +24,8 @@ type conn struct {
 	event, eventByPK, active, last           *stmt
 	byInvoker, byProfile, findIdem           *stmt
 	findFactor                               *stmt
+	accessRequest, requestByPK, openRequests *stmt
+	putRequest                               *stmt
 	putEvent, putIdem, putEntry, putDelivery *stmt
 	others                                   map[string]*stmt // by text, prepared when first needed
 }
@@ -77,6 +79,10 @@ func (c *conn) prepareAll() error {
 		{&c.byProfile, sqlCountByProfile},
 		{&c.findIdem, sqlFindIdempotent},
 		{&c.findFactor, sqlFactor},
+		{&c.accessRequest, sqlAccessRequest},
+		{&c.requestByPK, sqlAccessRequestByPK},
+		{&c.openRequests, sqlOpenRequests},
+		{&c.putRequest, sqlPutAccessRequest},
 		{&c.putEvent, sqlPutEvent},
 		{&c.putIdem, sqlPutIdempotent},
 		{&c.putEntry, sqlPutEntry},
@@ -206,3 +212,25 @@ func micros(t time.Time) int64 { return t.UnixMicro() }
 // fromMicros is exact for every time in whole microseconds, the zero time
 // included.
 func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
+
+// optional is how a time is stored that may be missing: 0 then.
+func optional(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return micros(t)
+}
+
+func fromOptional(us int64) time.Time {
+	if us == 0 {
+		return time.Time{}
+	}
+	return fromMicros(us)
+}
+
+func flag(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -22,23 +22,6 @@ func (s *Store) Event(ctx context.Context, id string) (breakglass.Event, error) 
 	return events[0], nil
 }
 
-const sqlByExpiry = `SELECT ` + eventColumns + ` FROM events INDEXED BY events_expiry
-	WHERE status = 'active' ORDER BY expires_at, id LIMIT ?`
-
-// ActiveByExpiry implements breakglass.Store.
-func (s *Store) ActiveByExpiry(ctx context.Context, limit int) ([]breakglass.Event, error) {
-	if limit < 1 {
-		return nil, errLimit
-	}
-	return s.events(ctx, sqlByExpiry, limit)
-}
-
-// ClaimExpiry implements breakglass.Store. The lock on the file makes this
-// process the only one that could.
-func (s *Store) ClaimExpiry(context.Context, breakglass.Event, time.Time, time.Time) error {
-	return nil
-}
-
 // Events implements breakglass.Store.
 func (s *Store) Events(ctx context.Context, q breakglass.EventQuery) ([]breakglass.Event, error) {
 	if q.Limit < 1 {
@@ -78,28 +61,27 @@ func (s *Store) scanEvents(ctx context.Context, text string, args []any) (_ []br
 // each part comes from an index in the order of the listing, and SQLite merges
 // them. One OR over both would read and sort everything.
 func eventsSQL(q breakglass.EventQuery) (string, []any) {
-	var b eventsBuilder
+	var b listingBuilder
 	switch q.Status {
 	case breakglass.StatusActive:
-		b.part(q, breakglass.StatusActive, "expires_at > ?")
+		b.events(q, breakglass.StatusActive, "expires_at > ?")
 	case breakglass.StatusExpired:
-		b.part(q, breakglass.StatusExpired, "")
+		b.events(q, breakglass.StatusExpired, "")
 		b.text.WriteString(" UNION ALL ")
-		b.part(q, breakglass.StatusActive, "expires_at <= ?")
+		b.events(q, breakglass.StatusActive, "expires_at <= ?")
 	default:
-		b.part(q, q.Status, "")
+		b.events(q, q.Status, "")
 	}
-	b.text.WriteString(" ORDER BY created_at DESC, id DESC LIMIT ?")
-	return b.text.String(), append(b.args, q.Limit)
+	return b.end(q.Limit)
 }
 
-type eventsBuilder struct {
+type listingBuilder struct {
 	text strings.Builder
 	args []any
 }
 
-// part is one SELECT over events stored with the given status ("" for any).
-func (b *eventsBuilder) part(q breakglass.EventQuery, stored breakglass.Status, lapse string) {
+// events is one SELECT over events stored with the given status ("" for any).
+func (b *listingBuilder) events(q breakglass.EventQuery, stored breakglass.Status, lapse string) {
 	b.text.WriteString("SELECT " + eventColumns + " FROM events INDEXED BY " + eventsIndex(q, stored) + " WHERE TRUE")
 	b.when(q.Invoker != "", "invoker = ?", q.Invoker)
 	b.when(q.Profile != "", "profile = ?", q.Profile)
@@ -107,7 +89,12 @@ func (b *eventsBuilder) part(q breakglass.EventQuery, stored breakglass.Status, 
 	b.when(stored != "", "status = ?", string(stored))
 	b.when(lapse != "", lapse, micros(q.Now))
 	b.when(!q.Since.IsZero(), "created_at >= ?", micros(q.Since))
-	switch end := upperEnd(q); {
+	b.before(upperEnd(q))
+}
+
+// before ends the listing before that place; without an id, before that instant.
+func (b *listingBuilder) before(end *breakglass.Position) {
+	switch {
 	case end == nil:
 	case end.ID == "":
 		b.when(true, "created_at < ?", micros(end.CreatedAt))
@@ -116,7 +103,12 @@ func (b *eventsBuilder) part(q breakglass.EventQuery, stored breakglass.Status, 
 	}
 }
 
-func (b *eventsBuilder) when(applies bool, condition string, args ...any) {
+func (b *listingBuilder) end(limit int) (string, []any) {
+	b.text.WriteString(" ORDER BY created_at DESC, id DESC LIMIT ?")
+	return b.text.String(), append(b.args, limit)
+}
+
+func (b *listingBuilder) when(applies bool, condition string, args ...any) {
 	if applies {
 		b.text.WriteString(" AND " + condition)
 		b.args = append(b.args, args...)

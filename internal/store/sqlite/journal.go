@@ -74,26 +74,45 @@ func (s *Store) Entries(ctx context.Context, q breakglass.EntryQuery) ([]breakgl
 	if q.After >= head {
 		return nil, q.After, nil
 	}
-	entries, through, err := s.search(ctx, q, head)
+	end, err := s.searchEnd(ctx, q, head)
 	if err != nil {
 		return nil, 0, s.readError("the audit trail", err)
+	}
+	entries, through, err := s.search(ctx, q, end)
+	if err != nil {
+		return nil, 0, s.readError("the audit trail", err)
+	}
+	if through >= end && len(entries) < q.Limit {
+		through = head // nothing behind the end is asked for
 	}
 	return entries, through, nil
 }
 
-func (s *Store) search(ctx context.Context, q breakglass.EntryQuery, head int64) (entries []breakglass.LogEntry, through int64, err error) {
+// searchEnd is the seq up to which the query asks.
+func (s *Store) searchEnd(ctx context.Context, q breakglass.EntryQuery, head int64) (int64, error) {
+	if q.Until.IsZero() {
+		return head, nil
+	}
+	until := micros(q.Until)
+	if fromMicros(until).Before(q.Until) {
+		until++
+	}
+	return s.before(ctx, max(q.After, 0), head, until)
+}
+
+func (s *Store) search(ctx context.Context, q breakglass.EntryQuery, last int64) (entries []breakglass.LogEntry, through int64, err error) {
 	filters := entryFilters(q)
-	after, step := max(q.After, 0), head
+	after, step := max(q.After, 0), last
 	if !q.Since.IsZero() {
-		if after, err = s.before(ctx, after, head, micros(q.Since)); err != nil {
+		if after, err = s.before(ctx, after, last, micros(q.Since)); err != nil {
 			return nil, 0, err
 		}
 	}
 	if len(filters) > 1 {
 		step = window
 	}
-	for start := s.opts.Now(); after < head; {
-		end := min(head, after+step)
+	for start := s.opts.Now(); after < last; {
+		end := min(last, after+step)
 		found, err := s.page(ctx, filters, after, end, q.Limit-len(entries))
 		if err != nil {
 			return nil, 0, err

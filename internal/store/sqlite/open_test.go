@@ -237,7 +237,7 @@ func TestAListingNeedsALimit(t *testing.T) {
 	s := openTest(t, filepath.Join(t.TempDir(), "a.db"))
 	_, err := s.Events(t.Context(), breakglass.EventQuery{})
 	require.ErrorIs(t, err, errLimit)
-	_, err = s.ActiveByExpiry(t.Context(), -1)
+	_, err = s.Agenda(t.Context(), -1)
 	require.ErrorIs(t, err, errLimit)
 	_, _, err = s.Entries(t.Context(), breakglass.EntryQuery{})
 	require.ErrorIs(t, err, errLimit)

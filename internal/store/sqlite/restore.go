@@ -109,11 +109,7 @@ func (s *restore) entry(e transfer.Entry) error {
 		if err != nil {
 			break
 		}
-		var dead int64
-		if d.Dead {
-			dead = 1
-		}
-		err = s.putDelivery.exec(e.Log.Seq, d.Sink, micros(d.NextAttempt), int64(d.Attempts), dead, d.LastError, e.Snapshot)
+		err = s.putDelivery.exec(e.Log.Seq, d.Sink, micros(d.NextAttempt), int64(d.Attempts), flag(d.Dead), d.LastError, e.Snapshot)
 	}
 	if err != nil {
 		return fmt.Errorf("audit entry %d: %w", e.Log.Seq, err)

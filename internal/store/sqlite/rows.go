@@ -10,7 +10,8 @@ import (
 
 // eventColumns is the order in which scanEvent reads and putArgs writes.
 const eventColumns = `id, invoker, requested_by, profile, reason_code, justification, ticket, duration_seconds, status, ` +
-	`created_at, updated_at, expires_at, closed_at, closed_by, closed_reason, request_id, policy_rule, escalated`
+	`created_at, updated_at, expires_at, closed_at, closed_by, closed_reason, request_id, policy_rule, escalated, ` +
+	`sessions, extensions, warn_at`
 
 const (
 	sqlEvent = `SELECT ` + eventColumns + ` FROM events WHERE id = ?`
@@ -30,13 +31,14 @@ const (
 	sqlFindIdempotent = `SELECT fingerprint, event_id, created_at FROM idempotency WHERE caller = ? AND key = ?`
 
 	sqlPutEvent = `INSERT INTO events (` + eventColumns + `)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (id) DO UPDATE SET invoker = excluded.invoker, requested_by = excluded.requested_by,
 		profile = excluded.profile, reason_code = excluded.reason_code, justification = excluded.justification,
 		ticket = excluded.ticket, duration_seconds = excluded.duration_seconds, status = excluded.status,
 		created_at = excluded.created_at, updated_at = excluded.updated_at, expires_at = excluded.expires_at,
 		closed_at = excluded.closed_at, closed_by = excluded.closed_by, closed_reason = excluded.closed_reason,
-		request_id = excluded.request_id, policy_rule = excluded.policy_rule, escalated = excluded.escalated`
+		request_id = excluded.request_id, policy_rule = excluded.policy_rule, escalated = excluded.escalated,
+		sessions = excluded.sessions, extensions = excluded.extensions, warn_at = excluded.warn_at`
 	sqlPutIdempotent = `INSERT INTO idempotency (caller, key, fingerprint, event_id, created_at) VALUES (?, ?, ?, ?, ?)`
 	sqlPutEntry      = `INSERT INTO entries (seq, event, invoker, profile, recorded_at, high_water, body, hash)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
@@ -50,38 +52,31 @@ type scanner interface{ Scan(dest ...any) error }
 func scanEvent(r scanner) (breakglass.Event, error) {
 	var e breakglass.Event
 	var reason, status string
-	var created, updated, expires, closed, escalated int64
+	var created, updated, expires, closed, escalated, sessions, extensions, warn int64
 	err := r.Scan(&e.ID, &e.Invoker, &e.RequestedBy, &e.Profile, &reason, &e.Justification, &e.Ticket, &e.DurationSeconds,
-		&status, &created, &updated, &expires, &closed, &e.ClosedBy, &e.ClosedReason, &e.RequestID, &e.PolicyRule, &escalated)
+		&status, &created, &updated, &expires, &closed, &e.ClosedBy, &e.ClosedReason, &e.RequestID, &e.PolicyRule, &escalated,
+		&sessions, &extensions, &warn)
 	if err != nil {
 		return e, err
 	}
 	e.ReasonCode, e.Status = breakglass.ReasonCode(reason), breakglass.Status(status)
 	e.CreatedAt, e.UpdatedAt, e.ExpiresAt = fromMicros(created), fromMicros(updated), fromMicros(expires)
-	if closed != 0 {
-		e.ClosedAt = fromMicros(closed)
-	}
+	e.ClosedAt, e.WarnAt = fromOptional(closed), fromOptional(warn)
 	e.Escalated = escalated != 0
+	e.Sessions, e.Extensions = int(sessions), int(extensions)
 	return e, nil
 }
 
 func putEvent(st *stmt, e *breakglass.Event) error {
-	var closed, escalated int64
-	if !e.ClosedAt.IsZero() {
-		closed = micros(e.ClosedAt)
-	}
-	if e.Escalated {
-		escalated = 1
-	}
 	return st.exec(e.ID, e.Invoker, e.RequestedBy, e.Profile, string(e.ReasonCode), e.Justification, e.Ticket, e.DurationSeconds,
-		string(e.Status), micros(e.CreatedAt), micros(e.UpdatedAt), micros(e.ExpiresAt), closed, e.ClosedBy, e.ClosedReason,
-		e.RequestID, e.PolicyRule, escalated)
+		string(e.Status), micros(e.CreatedAt), micros(e.UpdatedAt), micros(e.ExpiresAt), optional(e.ClosedAt), e.ClosedBy, e.ClosedReason,
+		e.RequestID, e.PolicyRule, flag(e.Escalated), int64(e.Sessions), int64(e.Extensions), optional(e.WarnAt))
 }
 
 // exact brings an event's times to the form in which they are stored, so that
 // a notification carries the same event as a look-up.
 func exact(e breakglass.Event) breakglass.Event {
-	for _, t := range []*time.Time{&e.CreatedAt, &e.UpdatedAt, &e.ExpiresAt, &e.ClosedAt} {
+	for _, t := range []*time.Time{&e.CreatedAt, &e.UpdatedAt, &e.ExpiresAt, &e.ClosedAt, &e.WarnAt} {
 		*t = fromMicros(micros(*t))
 	}
 	return e

@@ -26,6 +26,7 @@ var _ breakglass.Tx = (*tx)(nil)
 // write is one buffered write; exactly one of the fields is set.
 type write struct {
 	event      *breakglass.Event
+	request    *breakglass.AccessRequest
 	idem       *breakglass.Idempotent
 	factor     *breakglass.Factor
 	dropFactor string // whose second factor goes
@@ -219,6 +220,8 @@ func (wr *write) apply(w *writer) error {
 	switch {
 	case wr.event != nil:
 		return putEvent(w.c.putEvent, wr.event)
+	case wr.request != nil:
+		return putAccessRequest(w.c.putRequest, wr.request)
 	case wr.idem != nil:
 		return w.c.putIdem.exec(wr.idem.Caller, wr.idem.Key, wr.idem.Fingerprint, wr.idem.EventID, micros(wr.idem.CreatedAt))
 	case wr.factor != nil:

@@ -13,6 +13,7 @@ import (
 func testRoundTrip(t *testing.T, e Engine) {
 	full := closedEvent("alice@example.com", "prod", at(0))
 	full.RequestedBy, full.Ticket, full.Escalated = "bot", "INC-4711", true
+	full.Sessions, full.Extensions, full.WarnAt = 12, 1, at(50*time.Minute+time.Microsecond)
 	strange := newEvent("bob's \"name\" <b&b>", "prod/db — 東京", at(1*time.Second))
 	strange.Justification = "e\u0301 👩‍🚒 \\ ' \" % _ ; -- </script> \u2028 " + strings.Repeat("🔥", 900)
 	expired := newEvent("alice@example.com", "staging", at(2*time.Second))

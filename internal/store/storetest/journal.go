@@ -106,6 +106,50 @@ func testJournalFilters(t *testing.T, e Engine) {
 	}
 }
 
+// testJournalUntil: the end of a search is a place in the trail, not a filter.
+func testJournalUntil(t *testing.T, e Engine) {
+	const n = 60
+	writeTrail(t, e, n)
+	all := feed(t, e, breakglass.EntryQuery{Limit: 1000})
+	for _, until := range []time.Time{at(-time.Hour), at(0), at(time.Microsecond), at(10 * time.Second), at(10*time.Second + time.Nanosecond),
+		at(n / 2 * time.Second), at((n/2 + 5) * time.Second), at(59 * time.Second), at(59*time.Second + time.Microsecond), at(time.Hour)} {
+		var within []breakglass.LogEntry
+		high := time.Time{}
+		for _, entry := range all {
+			if entry.Timestamp.After(high) {
+				high = entry.Timestamp
+			}
+			if !high.Before(until) {
+				break
+			}
+			within = append(within, entry)
+		}
+		for _, q := range []breakglass.EntryQuery{{}, {After: 17}, {After: n - 1}, {Invoker: "user-3"}, {Invoker: "user-3", Profile: "profile-0"},
+			{Since: at(5 * time.Second)}, {Since: at(50 * time.Second), Invoker: "user-1"}} {
+			q.Until = until
+			var want []int64
+			for _, entry := range within {
+				if entry.Seq > q.After && (q.Invoker == "" || entry.Invoker == q.Invoker) && (q.Profile == "" || entry.Profile == q.Profile) &&
+					!entry.Timestamp.Before(q.Since) {
+					want = append(want, entry.Seq)
+				}
+			}
+			q.Limit = 1000
+			entries, through, err := e.Entries(t.Context(), q)
+			require.NoError(t, err)
+			require.Len(t, entries, len(want), "%+v", q)
+			require.EqualValues(t, n, through, "searched to the end of the trail: %+v", q)
+			for _, q.Limit = range []int{1, 4, 1000} {
+				var got []int64
+				for _, entry := range feed(t, e, q) {
+					got = append(got, entry.Seq)
+				}
+				require.Equal(t, want, got, "%+v", q)
+			}
+		}
+	}
+}
+
 func testLatestEntryTime(t *testing.T, e Engine) {
 	ev := newEvent("alice", "prod", at(0))
 	for _, c := range []struct{ written, latest time.Duration }{

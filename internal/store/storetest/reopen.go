@@ -25,6 +25,8 @@ func fill(t *testing.T, s Store) (check func(s Store)) {
 	}))
 	factor := newFactor("alice")
 	putFactor(t, s, factor)
+	pending, approved := newRequest("alice", "prod", at(0)), approvedRequest("alice", "prod", at(0))
+	putRequests(t, s, pending, approved)
 	for i := range 30 {
 		put(t, s, closedEvent("bob", fmt.Sprintf("profile-%d", i), at(time.Duration(i)*time.Minute)))
 	}
@@ -38,6 +40,11 @@ func fill(t *testing.T, s Store) (check func(s Store)) {
 		require.Equal(t, &ev, findActive(t, s, "alice", "prod"))
 		require.Equal(t, &idem, findIdempotent(t, s, "alice", "key"))
 		require.Equal(t, &factor, findFactor(t, s, "alice"))
+		require.Equal(t, breakglass.OpenRequests{Pending: &pending, Approved: &approved}, findOpen(t, s, pairOf(pending)))
+		standing, err := s.Standing(t.Context(), pairOf(pending))
+		require.NoError(t, err)
+		require.Equal(t, breakglass.Standing{Event: &ev, Pending: &pending, Approved: &approved, LatestEntry: at(time.Hour)}, standing)
+		require.Equal(t, []breakglass.Task{eventTask(ev), requestTask(approved), requestTask(pending)}, agenda(t, s, 10))
 		seqs, _ := due(t, s, "secops", at(0), 10)
 		require.Equal(t, []int64{1}, seqs)
 		latest, err := s.LatestEntryTime(t.Context())

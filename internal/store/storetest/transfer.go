@@ -67,7 +67,8 @@ func FillForTransfer(t *testing.T, s Store) {
 type observed struct {
 	Trail           []breakglass.LogEntry
 	Latest          time.Time
-	Events, Agenda  []breakglass.Event
+	Events          []breakglass.Event
+	Agenda          []breakglass.Task
 	Active, Last    map[string]*breakglass.Event
 	Users, Profiles map[string][]breakglass.Tally
 	Due             map[string][]breakglass.Delivery
@@ -85,7 +86,7 @@ func observe(t *testing.T, s Store) observed {
 	var err error
 	o.Latest, err = s.LatestEntryTime(t.Context())
 	require.NoError(t, err)
-	o.Agenda, err = s.ActiveByExpiry(t.Context(), 100)
+	o.Agenda, err = s.Agenda(t.Context(), 100)
 	require.NoError(t, err)
 	o.Counts, err = s.DeliveryCounts(t.Context())
 	require.NoError(t, err)
