@@ -30,12 +30,12 @@ func TestADurationThatCantBeReadIsQuotedAndExplained(t *testing.T) {
 		"1hour": {`"1hour"`, "units h, m and s"}, "60": {"needs a unit", "60m", "60s"}, "1d": {`"1d"`, "units"}, "5h": {`"5h"`, "4h"}, "-1h": {`"-1h"`},
 		"0": {`"0"`}, "1.5s": {`"1.5s"`},
 	} {
-		_, problem := parseDuration(typed)
+		_, problem := parseDuration(typed, breakglass.MaxDuration)
 		for _, w := range want {
 			assert.Contains(t, problem, w, typed)
 		}
 	}
-	d, problem := parseDuration("1h 30m")
+	d, problem := parseDuration("1h 30m", breakglass.MaxDuration)
 	assert.Empty(t, problem)
 	assert.Equal(t, 90*time.Minute, d)
 }
@@ -107,8 +107,17 @@ func checkExample(t *testing.T, a *app, args []string) {
 			ticket: value("ticket"), invoker: value("for")}
 		_, err := f.request()
 		assert.NoError(t, err, args)
-	case "close":
+	case "request":
+		f := requestFlags{profile: cmd.Flags().Arg(0), justification: value("justification"), duration: value("duration"), ticket: value("ticket")}
+		_, err := f.request()
+		assert.NoError(t, err, args)
+	case "extend":
+		_, err := extendFlags{justification: value("justification"), duration: value("duration")}.extension()
+		assert.NoError(t, err, args)
+	case "close", "deny":
 		assert.Empty(t, breakglass.CheckClosedReason(value("reason")), args)
+	case "approve", "cancel":
+		assert.Empty(t, breakglass.CheckComment(value("comment")+value("reason")), args)
 	case "list", "events":
 		_, err := parseInstant(value("since"), time.Now())
 		assert.NoError(t, err, args)

@@ -178,7 +178,7 @@ func awsTheAWSCLIWorksThroughCredentialProcess(t *testing.T, w *awsWorld) {
 	require.Zero(t, w.bgctl("close", "prod", "--reason", "Failover done").code)
 	_, errs, err = run()
 	require.Error(t, err)
-	assert.Contains(t, errs, "no active event", "the person sees why")
+	assert.Contains(t, errs, "Nothing gives you access to prod", "the person sees why")
 }
 
 func awsTheAWSCLIWorksThroughEnv(t *testing.T, w *awsWorld) {
@@ -201,5 +201,5 @@ func awsClosingTheEventEndsWhatARunningCommandCanFetch(t *testing.T, w *awsWorld
 	require.NoError(t, login.Run())
 	got := w.bgctl("exec", "prod", "--", "sh", "-c", script, w.aws)
 	assert.NotContains(t, []int{0, 20, 21}, got.code, got.stderr)
-	assert.Contains(t, got.stderr, "no active event")
+	assert.Contains(t, got.stderr, "Nothing gives you access to prod")
 }

@@ -65,12 +65,16 @@ func (a *app) eventDetails(ev breakglass.View) string {
 	if !ev.ClosedAt.IsZero() {
 		closed = a.when(ev.ClosedAt)
 	}
+	sessions := ""
+	if ev.Sessions > 0 {
+		sessions = plural(int64(ev.Sessions), "set of credentials", "sets of credentials")
+	}
 	return show.Fields(a.out.Palette, a.out.columns,
 		[]string{"Event", "Status", "Profile", "Invoker", "Requested by", "Reason", "Justification", "Ticket", "Invoked", "Duration",
-			"Ends", "Closed", "Closed by", "Because", "Rule", "Escalated", "Request id"},
+			"Extended", "Ends", "Used for", "Closed", "Closed by", "Because", "Rule", "Escalated", "Request id"},
 		[]show.Cell{{Text: ev.ID}, statusCell(ev), {Text: ev.Profile}, {Text: ev.Invoker}, {Text: requested}, {Text: string(ev.ReasonCode)},
 			{Text: ev.Justification}, {Text: ev.Ticket}, {Text: a.when(ev.CreatedAt)}, {Text: show.Seconds(ev.DurationSeconds)},
-			{Text: ends}, {Text: closed}, {Text: ev.ClosedBy}, {Text: ev.ClosedReason}, {Text: ev.PolicyRule},
+			{Text: times(ev.Extensions)}, {Text: ends}, {Text: sessions}, {Text: closed}, {Text: ev.ClosedBy}, {Text: ev.ClosedReason}, {Text: ev.PolicyRule},
 			{Text: escalated, Style: show.Warn}, {Text: ev.RequestID}})
 }
 

@@ -37,7 +37,7 @@ func (a *app) close(ctx context.Context, ref, reason string) error {
 		if !a.canAsk() {
 			return &usageError{message: "Missing: --reason.", now: []string{`bgctl close ` + quote(ref) + ` --reason "…"`}}
 		}
-		if reason, err = a.askClosedReason(ctx); err != nil {
+		if reason, err = a.asker(ctx).askWhy("Why can it end?"); err != nil {
 			return err
 		}
 	}
@@ -69,19 +69,4 @@ func (a *app) close(ctx context.Context, ref, reason string) error {
 		a.hint("If credentials were handed out, they work until %s at the latest.", show.Time(ev.ExpiresAt, a.local))
 	}
 	return err
-}
-
-func (a *app) askClosedReason(ctx context.Context) (string, error) {
-	q := a.asker(ctx)
-	for {
-		text, err := q.ask(q.bold("Why can it end? > "))
-		if err != nil {
-			return "", err
-		}
-		problem := breakglass.CheckClosedReason(text)
-		if problem == "" {
-			return text, nil
-		}
-		a.say("It %s.", problem)
-	}
 }

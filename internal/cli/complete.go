@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"breakglass/internal/breakglass"
 	"breakglass/internal/cli/show"
 	"breakglass/internal/client"
 )
@@ -97,7 +98,7 @@ func (a *app) remembered(ctx context.Context, what string, ask func(context.Cont
 }
 
 func (a *app) completeProfiles(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
-	if len(args) > 0 && cmd.Name() == "invoke" {
+	if len(args) > 0 && (cmd.Name() == "invoke" || cmd.Name() == "request") {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	names := a.remembered(cmd.Context(), "profiles", func(ctx context.Context, api *client.Client) ([]string, error) {
@@ -111,13 +112,9 @@ func (a *app) completeProfiles(cmd *cobra.Command, args []string, prefix string)
 	return startingWith(names, prefix), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeActive offers the caller's active events, by profile and by id. After
-// -- it leaves the command to the shell.
+// completeActive offers the caller's active events, by profile and by id.
 func (a *app) completeActive(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
-		if cmd.Name() == "exec" {
-			return nil, cobra.ShellCompDirectiveDefault
-		}
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	names := a.remembered(cmd.Context(), "active", func(ctx context.Context, api *client.Client) ([]string, error) {
@@ -125,15 +122,120 @@ func (a *app) completeActive(cmd *cobra.Command, args []string, prefix string) (
 		if err != nil {
 			return nil, err
 		}
-		events, err := activeEvents(ctx, api, me, "")
-		var names, ids []string
-		for _, ev := range events {
-			left := show.Seconds(ev.RemainingSeconds) + " left"
-			names, ids = append(names, describe(ev.Profile, left)), append(ids, describe(ev.ID, ev.Profile+", "+left))
-		}
+		names, ids, err := activeNames(ctx, api, me)
 		return slices.Concat(names, ids), err
 	})
 	return startingWith(names, prefix), cobra.ShellCompDirectiveNoFileComp
+}
+
+func activeNames(ctx context.Context, api *client.Client, me client.Whoami) (profiles, ids []string, err error) {
+	events, err := activeEvents(ctx, api, me, "")
+	for _, ev := range events {
+		left := show.Seconds(ev.RemainingSeconds) + " left"
+		profiles, ids = append(profiles, describe(ev.Profile, left)), append(ids, describe(ev.ID, ev.Profile+", "+left))
+	}
+	return profiles, ids, err
+}
+
+// completeAccess offers what may give credentials: the profiles of active events
+// and approved requests first, then those that can be invoked, and the ids of
+// the events. After -- it leaves the command to the shell.
+func (a *app) completeAccess(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		if cmd.Name() == "exec" {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	names := a.remembered(cmd.Context(), "access", func(ctx context.Context, api *client.Client) ([]string, error) {
+		me, err := api.Whoami(ctx)
+		if err != nil {
+			return nil, err
+		}
+		names, ids, err := activeNames(ctx, api, me)
+		if err != nil {
+			return nil, err
+		}
+		approved, _, err := api.Requests(ctx, client.RequestFilter{Requester: me.Name, Status: string(breakglass.RequestApproved), Limit: 100})
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range approved {
+			names = append(names, describe(r.Profile, "approved, "+show.Seconds(r.RemainingSeconds)+" left"))
+		}
+		offers, err := api.Profiles(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range offers {
+			names = append(names, describe(o.Profile, o.Region))
+		}
+		return slices.Concat(oncePerName(names), ids), nil
+	})
+	return startingWith(names, prefix), cobra.ShellCompDirectiveNoFileComp
+}
+
+// oncePerName keeps the first candidate of each name.
+func oncePerName(list []string) (out []string) {
+	seen := map[string]bool{}
+	for _, s := range list {
+		name, _, _ := strings.Cut(s, "\t")
+		if !seen[name] {
+			out = append(out, s)
+		}
+		seen[name] = true
+	}
+	return out
+}
+
+// completeRequests offers the ids of access requests that match.
+func (a *app) completeRequests(f client.RequestFilter) completion {
+	what := "requests"
+	if f.Decidable {
+		what = "decidable"
+	}
+	return func(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		names := a.remembered(cmd.Context(), what, func(ctx context.Context, api *client.Client) ([]string, error) {
+			f.Limit = 100
+			return requestNames(ctx, api, f)
+		})
+		return startingWith(names, prefix), cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
+// completeMyRequests offers the ids of the caller's open requests.
+func (a *app) completeMyRequests(cmd *cobra.Command, args []string, prefix string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	names := a.remembered(cmd.Context(), "my requests", func(ctx context.Context, api *client.Client) ([]string, error) {
+		me, err := api.Whoami(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var names []string
+		for _, status := range []breakglass.RequestStatus{breakglass.RequestPending, breakglass.RequestApproved} {
+			some, err := requestNames(ctx, api, client.RequestFilter{Requester: me.Name, Status: string(status), Limit: 100})
+			if err != nil {
+				return nil, err
+			}
+			names = append(names, some...)
+		}
+		return names, nil
+	})
+	return startingWith(names, prefix), cobra.ShellCompDirectiveNoFileComp
+}
+
+func requestNames(ctx context.Context, api *client.Client, f client.RequestFilter) ([]string, error) {
+	list, _, err := api.Requests(ctx, f)
+	var names []string
+	for _, r := range list {
+		names = append(names, describe(r.ID, r.Requester+" on "+r.Profile+", "+string(r.Status)))
+	}
+	return names, err
 }
 
 // describe adds a description to a candidate, in the form that cobra reads.

@@ -17,11 +17,13 @@ func (a *app) credentialsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "credentials [PROFILE|EVENT_ID]",
 		Short: "Print credentials for the AWS CLI and SDKs (credential_process)",
-		Long: `Print the credentials of your active event as the JSON document that the AWS CLI
-and SDKs want from a credential_process. They are kept in a private file until
-shortly before their end, so that the next call takes milliseconds.
+		Long: `Print credentials as the JSON document that the AWS CLI and SDKs want from a
+credential_process. They are kept in a private file until shortly before their end,
+so that the next call takes milliseconds.
 
-Without an argument your only active event is used.`,
+With a profile, access is by the mildest means that applies: standing policy, your
+approved request (bgctl request), your active event (bgctl invoke). With the id of
+an event it is that event alone, and without an argument your only active event.`,
 		Example: `  # ~/.aws/config
   [profile breakglass-prod]
   region = us-east-1
@@ -29,7 +31,7 @@ Without an argument your only active event is used.`,
 
   aws --profile breakglass-prod sts get-caller-identity`,
 		Args:              upToOneArg("bgctl credentials prod"),
-		ValidArgsFunction: a.completeActive,
+		ValidArgsFunction: a.completeAccess,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ref := ""
 			if len(args) > 0 {
@@ -39,6 +41,7 @@ Without an argument your only active event is used.`,
 			if err != nil {
 				return err
 			}
+			a.sayGrant(e)
 			if a.out.is {
 				a.hint("These are secrets. `bgctl exec %s -- COMMAND` uses them without showing them.", quote(e.Profile))
 			}

@@ -110,7 +110,8 @@ func (e *endpoint) answer(w http.ResponseWriter, r *http.Request) {
 func (e *endpoint) current(ctx context.Context) (credcache.Entry, error) {
 	e.mu.Lock()
 	now := e.source.now()
-	have, good := e.have, e.have.Usable(now) && e.stillKept(now)
+	kept := e.catchUp(now)
+	have, good := e.have, e.have.Usable(now) && kept
 	if good && !have.Stale(now) {
 		e.mu.Unlock()
 		return have, nil
@@ -143,15 +144,41 @@ func (e *endpoint) current(ctx context.Context) (credcache.Entry, error) {
 	return credcache.Entry{}, e.failure
 }
 
-// stillKept reports whether the cache has these credentials too. Closing the
-// event in another terminal removes them there, and that must end their use
-// here. Where nothing could be kept to begin with, it tells nothing.
-func (e *endpoint) stillKept(now time.Time) bool {
+// catchUp reports whether the cache has these credentials too, and learns from
+// it that their grant ends later. Closing the event in another terminal removes
+// them there, and that must end their use here. Where nothing could be kept to
+// begin with, it tells nothing. e.mu is held.
+func (e *endpoint) catchUp(now time.Time) bool {
 	if !e.kept {
 		return true
 	}
 	c, ok := e.source.cache.Get(e.source.ref, now)
-	return ok && c.EventID == e.have.EventID
+	if !ok || !c.SameGrant(e.have) {
+		return false
+	}
+	e.have.GrantEnds = c.GrantEnds
+	return true
+}
+
+// latest is what the endpoint has; nothing when that was taken from it.
+func (e *endpoint) latest() credcache.Entry {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := e.source.now()
+	if !e.catchUp(now) && e.have.Usable(now) {
+		return credcache.Entry{}
+	}
+	return e.have
+}
+
+// move notes that the grant of the credentials at hand ends at another time.
+func (e *endpoint) move(c credcache.Entry, ends time.Time) {
+	_ = e.source.cache.Move(c.EventID, c.Profile, ends)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c.SameGrant(e.have) {
+		e.have.GrantEnds = ends
+	}
 }
 
 // renew runs apart from the request that asked for it: its result serves all.
@@ -166,7 +193,7 @@ func (e *endpoint) renew(done chan struct{}) {
 		e.have, e.failure = c, errors.New("the credentials are over")
 	case canWait(err):
 		e.failure = err
-	default: // the event is over, whatever the times say
+	default: // access is over, whatever the times say
 		e.have, e.failure = credcache.Entry{}, err
 	}
 	e.busy = nil

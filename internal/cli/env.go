@@ -16,14 +16,14 @@ func (a *app) envCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "env PROFILE|EVENT_ID",
 		Short: "Print shell commands that put credentials into the environment",
-		Long: `Print the commands that set the credentials of your active event in a shell, and
-unset what would go before them. They are not renewed: prefer bgctl exec, or
+		Long: `Print the commands that set credentials in a shell, and unset what would go before
+them. They are those of bgctl exec, but not renewed: prefer bgctl exec, or
 credential_process, where you can.`,
 		Example: `  eval "$(bgctl env prod)"
   bgctl env prod --shell fish | source
   bgctl env prod --shell powershell | Out-String | Invoke-Expression`,
 		Args:              oneArg(`eval "$(bgctl env prod)"`),
-		ValidArgsFunction: a.completeActive,
+		ValidArgsFunction: a.completeAccess,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			write, ok := shells()[shell]
 			if !ok {
@@ -34,6 +34,7 @@ credential_process, where you can.`,
 				return err
 			}
 			a.warnOfDevKeys(e)
+			a.sayGrant(e)
 			return a.print([]byte(write.lines(e, a.when(e.Expiration))))
 		},
 	}
@@ -77,7 +78,7 @@ func shells() map[string]shellWriter {
 // lines are the commands that put the credentials into the environment.
 func (w shellWriter) lines(e credcache.Entry, until string) string {
 	values := staticVariables(e)
-	out := []string{w.note(show.Safe(e.Profile + ": event " + e.EventID + ", until " + until))}
+	out := []string{w.note(show.Safe(e.Profile + ": " + grantedBy(e) + ", until " + until))}
 	for _, name := range credentialVariables() {
 		if values[name] == "" {
 			out = append(out, w.unset(name))

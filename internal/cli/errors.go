@@ -96,7 +96,13 @@ func (a *app) explain(err error) explanation {
 	var provider *signin.Error
 	var noAWS *noAWSCredentials
 	var awsNo *awsRefused
+	var waiting *undecided
+	var nothing *notGranted
 	switch {
+	case errors.As(err, &waiting):
+		return waiting.explain()
+	case errors.As(err, &nothing):
+		return nothing.explain()
 	case errors.As(err, &ended):
 		e := local(exitNotAllowed, breakglass.CodeUnauthenticated, "Your login to "+ended.server+" has ended.")
 		e.fact("Why", ended.why.Error())

@@ -23,11 +23,17 @@ func (a *app) execCommand() *cobra.Command {
 	var static, noCache bool
 	cmd := &cobra.Command{
 		Use:   "exec PROFILE|EVENT_ID -- COMMAND [ARG...]",
-		Short: "Run a command with the credentials of your active event",
-		Long: `Run a command that finds the credentials of your active event by itself, as the
-AWS CLI, Terraform and every AWS SDK do. No secret is in its environment: it asks
-a private endpoint of bgctl, which renews the credentials for as long as the
-event lasts. AWS_REGION is the profile's.
+		Short: "Run a command with credentials for a profile",
+		Long: `Run a command that finds the credentials by itself, as the AWS CLI, Terraform and
+every AWS SDK do. No secret is in its environment: it asks a private endpoint of
+bgctl, which renews the credentials for as long as you have access. AWS_REGION is
+the profile's.
+
+With a profile, access is by the mildest means that applies: standing policy, your
+approved request (bgctl request), your active event (bgctl invoke). A renewal goes
+through all three again. With the id of an event it is that event alone.
+
+Ten minutes before access ends a warning appears on standard error.
 
 With --static the command gets plain keys in its environment instead, for tools
 that don't know container credentials. Those are not renewed.
@@ -39,7 +45,7 @@ it; 127 means that there is no such command, 126 that it can't be run.`,
   bgctl exec prod --static -- ./old-tool
   bgctl exec prod -- bash`,
 		Args:              execArgs,
-		ValidArgsFunction: a.completeActive,
+		ValidArgsFunction: a.completeAccess,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			// Looked up first, because fetching credentials goes on record.
 			path, err := exec.LookPath(args[1])
@@ -52,10 +58,11 @@ it; 127 means that there is no such command, 126 that it can't be run.`,
 				return err
 			}
 			a.warnOfDevKeys(e)
+			a.sayGrant(e)
 			child := &exec.Cmd{Path: path, Args: args[1:], Stdin: a.Stdin, Stdout: a.Stdout, Stderr: a.Stderr}
 			if static {
 				child.Env = a.childEnv(staticVariables(e))
-				return a.run(child)
+				return a.run(child, a.warner(&fixedGrant{src, e}))
 			}
 			return a.runWithEndpoint(child, src, e)
 		},
@@ -83,17 +90,18 @@ func (a *app) runWithEndpoint(child *exec.Cmd, src *source, first credcache.Entr
 	}
 	defer func() { _ = ep.Close() }()
 	child.Env = a.childEnv(a.endpointVariables(first, ep.url, ep.token))
-	return a.run(child)
+	return a.run(child, a.warner(ep))
 }
 
 // run runs the command to its end and hands its exit code on.
-func (a *app) run(child *exec.Cmd) error {
+func (a *app) run(child *exec.Cmd, w *warner) error {
 	forward, stop := holdSignals()
 	defer stop()
 	if err := child.Start(); err != nil {
 		return a.cannotRun(child.Args[0], err)
 	}
 	forward(child.Process)
+	defer w.start()()
 	err := child.Wait()
 	var exit *exec.ExitError
 	switch {

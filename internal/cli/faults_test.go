@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"breakglass/internal/breakglass"
 	"breakglass/internal/testenv"
 )
 
@@ -77,12 +78,20 @@ func TestExitCodesFollowTheAnswer(t *testing.T) {
 		code   int
 		says   string
 	}{
-		"malformed":           {problem(400, "malformed", ""), 2, "The words."},
-		"unauthenticated":     {problem(401, "unauthenticated", ""), 3, "BGCTL_TOKEN"},
-		"forbidden":           {problem(403, "forbidden", ""), 3, "bgctl whoami"},
-		"policy":              {problem(403, "policy_denied", `,"rule":"night","condition":"time","allowed":{"window":"22:00 to 06:00","next_window":"2099-01-01T22:00:00Z"}`), 3, "2099-01-01 22:00:00 UTC"},
-		"not found":           {problem(404, "event_not_found", ""), 6, "bgctl list"},
-		"conflict":            {problem(409, "invalid_transition", ""), 4, "The words."},
+		"malformed":         {problem(400, "malformed", ""), 2, "The words."},
+		"unauthenticated":   {problem(401, "unauthenticated", ""), 3, "BGCTL_TOKEN"},
+		"forbidden":         {problem(403, "forbidden", ""), 3, "bgctl whoami"},
+		"policy":            {problem(403, "policy_denied", `,"rule":"night","condition":"time","allowed":{"window":"22:00 to 06:00","next_window":"2099-01-01T22:00:00Z"}`), 3, "2099-01-01 22:00:00 UTC"},
+		"not found":         {problem(404, "event_not_found", ""), 6, "bgctl list"},
+		"conflict":          {problem(409, "invalid_transition", ""), 4, "The words."},
+		"already requested": {problem(409, "already_requested", `,"access_request_id":"0123456789abcdef"`), 4, "bgctl cancel 0123456789abcdef"},
+		"request over":      {problem(409, "invalid_transition", `,"access_request_id":"0123456789abcdef"`), 4, "bgctl requests 0123456789abcdef"},
+		"no such request":   {problem(404, "request_not_found", ""), 6, "bgctl requests"},
+		"request refused":   {problem(403, "request_not_allowed", `,"rule":"prod-owners"`), 3, "prod-owners"},
+		"extension refused": {problem(403, "extension_not_allowed", `,"rule":"oncall"`), 3, "bgctl request"},
+		"no access": {problem(403, "access_denied", `,"links":[{"link":"policy","outcome":"absent","message":"No rule.","next":"who may: sam"},
+			{"link":"request","outcome":"pending","message":"It waits."},{"link":"breakglass","outcome":"absent","message":"No event.","next":"bgctl invoke prod"}]`), 3,
+			"  Access request   It waits.\n  Break-glass      No event.\n  What now         who may: sam\n                   bgctl invoke prod\n"},
 		"rate limited":        {problem(429, "rate_limited", `,"limit":"cooldown","retry_after_seconds":720,"rule":"prod"`), 5, "try again in 12m, at 20"},
 		"unavailable":         {problem(503, "unavailable", `,"retry_after_seconds":60`), 7, "req-00004711"},
 		"credentials refused": {problem(502, "credentials_unavailable", ""), 1, "req-00004711"},
@@ -129,7 +138,8 @@ func TestARedirectNeverReceivesTheToken(t *testing.T) {
 		http.Redirect(w, r, thief.URL+r.URL.Path, http.StatusTemporaryRedirect)
 	})
 	for _, args := range [][]string{
-		{"whoami"}, {"list"}, {"check", "0123456789abcdef"}, {"close", "0123456789abcdef", "--reason", "done"}, {"credentials", "0123456789abcdef"},
+		{"whoami"}, {"list"}, {"check", "0123456789abcdef"}, {"close", "0123456789abcdef", "--reason", "done"}, {"credentials", "0123456789abcdef"}, {"credentials", "prod"}, {"request", "prod", "--justification", "Migrating the orders database"},
+		{"approve", "0123456789abcdef"}, {"why", "0123456789abcdef"}, {"extend", "0123456789abcdef", "--justification", "It takes longer than thought"},
 		{"invoke", "prod", "--reason", "incident", "--justification", "Primary DB down, INC-4711"}, {"events"}, {"verify"}, {"version"},
 	} {
 		got := bgctl(t, t.TempDir(), env, args...)
@@ -150,9 +160,26 @@ func hostileServer(t *testing.T) []string {
 		"justification":%[1]s,"ticket":%[1]s,"duration_seconds":3600,"status":"active","created_at":"2026-11-23T02:00:00Z",
 		"updated_at":"2026-11-23T02:00:00Z","expires_at":"2099-11-23T03:00:00Z","closed_at":"2026-11-23T02:00:00Z","closed_by":%[1]s,
 		"closed_reason":%[1]s,"request_id":%[1]s,"policy_rule":%[1]s,"escalated":true,"remaining_seconds":3600}`, bad)
+	request := fmt.Sprintf(`{"request_id":"0123456789abcdef","requester":%[1]s,"profile":%[1]s,"justification":%[1]s,"ticket":%[1]s,"duration_seconds":3600,
+		"status":"approved","created_at":"2026-11-23T02:00:00Z","updated_at":"2026-11-23T02:00:00Z","expires_at":"2099-11-23T03:00:00Z","approval_rule":%[1]s,
+		"approvals":[{"by":%[1]s,"at":"2026-11-23T02:00:00Z","comment":%[1]s}],"approved_at":"2026-11-23T02:00:00Z","ended_at":"2026-11-23T02:00:00Z",
+		"ended_by":%[1]s,"ended_reason":%[1]s,"correlation_id":%[1]s,"remaining_seconds":3600}`, bad)
 	return fakeServer(t, func(w http.ResponseWriter, r *http.Request) {
 		body := event
 		switch {
+		case r.URL.Path == "/v1/credentials":
+			respond(w, 403, "application/problem+json", fmt.Sprintf(`{"code":"access_denied","detail":%[1]s,"links":[{"link":"policy","outcome":"absent",
+				"message":%[1]s,"next":%[1]s},{"link":%[1]s,"outcome":%[1]s,"rule":%[1]s,"event_id":%[1]s,"request_id":%[1]s,"message":%[1]s,"next":%[1]s}]}`, bad))
+			return
+		case strings.HasPrefix(r.URL.Path, "/v1/why/"):
+			body = hostileStory(r.URL.Path, event, request, string(bad))
+		case r.URL.Path == "/v1/requests" && r.Method == http.MethodGet:
+			body = fmt.Sprintf(`{"items":[%s]}`, request)
+		case strings.HasSuffix(r.URL.Path, "/eeeeeeeeeeeeeeee/approve"):
+			respond(w, 409, "application/problem+json", fmt.Sprintf(`{"code":"already_requested","detail":%[1]s,"access_request_id":%[1]s,"rule":%[1]s}`, bad))
+			return
+		case strings.HasPrefix(r.URL.Path, "/v1/requests"):
+			body = request
 		case strings.HasSuffix(r.URL.Path, "/credentials"):
 			body = fmt.Sprintf(`{"access_key_id":%[1]s,"secret_access_key":%[1]s,"session_token":%[1]s,"expiration":"2099-01-01T00:00:00Z",
 				"profile":%[1]s,"region":%[1]s,"role_arn":%[1]s,"event_id":"0123456789abcdef","issuer":%[1]s}`, bad)
@@ -187,6 +214,19 @@ func hostileServer(t *testing.T) []string {
 	})
 }
 
+// hostileStory has an entry of each type, and one of a type that nobody knows.
+func hostileStory(path, event, request, bad string) string {
+	var entries []string
+	for _, typ := range append(breakglass.EntryTypes(), "quite.new") {
+		entries = append(entries, fmt.Sprintf(`{"seq":1,"timestamp":"2026-11-23T02:00:00Z","event":%[2]q,"actor":%[1]s,"invoker":%[1]s,"profile":%[1]s,
+			"reason_code":%[1]s,"justification":%[1]s,"closed_reason":%[1]s,"reason":%[1]s,"expires_at":"2099-11-23T03:00:00Z","detail":{"message":%[1]s,"call":%[1]s,
+			"access_key_id":%[1]s,"role_session_name":%[1]s,"source_identity":%[1]s,"granted_by":%[1]s,"policy_rule":%[1]s,"policy_sha256":%[1]s,
+			"comment":%[1]s,"approvals":%[1]s,"suppressed":%[1]s}}`, bad, typ))
+	}
+	about := map[byte]string{'1': `"event":` + event + `,`, '2': `"request":` + request + `,`}[path[len(path)-1]]
+	return fmt.Sprintf(`{"kind":"event","id":%s,%s"entries":[%s],"truncated":true}`, bad, about, strings.Join(entries, ","))
+}
+
 func TestTextOfOthersNeverSteersTheTerminal(t *testing.T) {
 	t.Parallel()
 	env := hostileServer(t)
@@ -198,6 +238,11 @@ func TestTextOfOthersNeverSteersTheTerminal(t *testing.T) {
 		{"invoke", "prod", "--reason", "incident", "--justification", "Primary DB down, INC-4711"},
 		{"invoke", "prod", "--reason", "incident", "--justification", "Primary DB down, INC-4711", "--dry-run"},
 		{"check", hostileText}, {hostileText}, {"list", "--" + hostileText}, {"exec", "0123456789abcdef", "--", hostileText},
+		{"credentials", "prod"}, {"why", "0000000000000000"}, {"why", "0000000000000001"}, {"why", "0000000000000002"}, {"why", hostileText},
+		{"requests"}, {"requests", "0123456789abcdef"}, {"requests", hostileText}, {"approve", "0123456789abcdef"}, {"approve", "eeeeeeeeeeeeeeee"},
+		{"deny", "0123456789abcdef", "--reason", "no"}, {"cancel", "0123456789abcdef"}, {"request", "prod", "--justification", "Migrating the orders database"},
+		{"request", "prod", "--justification", "Migrating the orders database", "--wait"}, {"extend", "0123456789abcdef", "--justification", "It takes longer than thought"},
+		{"__complete", "approve", ""}, {"__complete", "cancel", ""}, {"__complete", "exec", ""},
 		{"whoami", "--server", hostileText}, {"verify", "--file", hostileText}, {"verify", "--head", hostileText},
 	} {
 		for _, output := range []string{"table", "json"} {

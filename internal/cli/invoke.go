@@ -122,15 +122,8 @@ func (a *app) maybeInvoked(err error, key string) error {
 	return err
 }
 
-func (f invokeFlags) missing() (names []string) {
-	for _, m := range []struct{ name, value string }{
-		{"PROFILE", f.profile}, {"--reason", f.reason}, {"--justification", f.justification},
-	} {
-		if m.value == "" {
-			names = append(names, m.name)
-		}
-	}
-	return names
+func (f invokeFlags) missing() []string {
+	return missingOf([]named{{"PROFILE", f.profile}, {"--reason", f.reason}, {"--justification", f.justification}})
 }
 
 // request checks what was said as the server will, so that a slip is told
@@ -153,7 +146,7 @@ func (f invokeFlags) request() (client.Invocation, error) {
 	if f.invoker != "" {
 		check("--for", breakglass.CheckPersonName(f.invoker))
 	}
-	d, problem := parseDuration(f.duration)
+	d, problem := parseDuration(f.duration, breakglass.MaxDuration)
 	check("--duration", problem)
 	in.DurationSeconds = int64(d / time.Second)
 	check("--idempotency-key", checkKey(f.key))
@@ -163,8 +156,8 @@ func (f invokeFlags) request() (client.Invocation, error) {
 	return in, nil
 }
 
-// parseDuration reads how long access is wanted; "" is the default.
-func parseDuration(s string) (d time.Duration, problem string) {
+// parseDuration reads how long access is wanted, at most longest; "" is the default.
+func parseDuration(s string, longest time.Duration) (d time.Duration, problem string) {
 	if s == "" {
 		return 0, ""
 	}
@@ -176,8 +169,8 @@ func parseDuration(s string) (d time.Duration, problem string) {
 	if err != nil {
 		return 0, fmt.Sprintf("can't be %q: write numbers with the units h, m and s, such as 1h, 90m or 2h30m", s)
 	}
-	if d == 0 || breakglass.CheckDuration(d) != "" {
-		return 0, fmt.Sprintf("must be whole seconds from 1s to 4h, not %q", s)
+	if d < breakglass.MinDuration || d > longest || d%time.Second != 0 {
+		return 0, fmt.Sprintf("must be whole seconds from 1s to %s, not %q", show.Duration(longest), s)
 	}
 	return d, ""
 }

@@ -86,10 +86,11 @@ func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "bgctl",
 		Short: "Break the glass: emergency access to AWS, now, on the record",
-		Long: `bgctl asks a break-glass server for emergency access to an AWS role and uses it.
+		Long: `bgctl asks a break-glass server for access to an AWS role and uses it: by standing
+policy, by a request that somebody approves, or, in an emergency, at once.
 
-Everything you do is on the record and the security team is told at once.
-Access ends by itself; close it when you are done.`,
+Everything you do is on the record, and the security team is told at once when you
+break the glass. Access ends by itself; close it when you are done.`,
 		Example: `  bgctl login --server https://breakglass.example.com
   bgctl profiles
   bgctl invoke prod --reason incident --justification "Primary DB down, INC-4711" --duration 1h
@@ -109,8 +110,8 @@ Access ends by itself; close it when you are done.`,
 	if err := root.RegisterFlagCompletionFunc("output", words(settings.Table, settings.JSON)); err != nil {
 		panic(err) // the flag was defined above
 	}
-	root.AddGroup(&cobra.Group{ID: groupAccess, Title: "Emergency access:"}, &cobra.Group{ID: groupRecord, Title: "The record:"},
-		&cobra.Group{ID: groupSetup, Title: "Set-up:"})
+	root.AddGroup(&cobra.Group{ID: groupAccess, Title: "Access:"},
+		&cobra.Group{ID: groupRequests, Title: "Access that others approve:"}, &cobra.Group{ID: groupRecord, Title: "The record:"}, &cobra.Group{ID: groupSetup, Title: "Set-up:"})
 	root.SetHelpCommandGroupID(groupSetup)
 	root.SetCompletionCommandGroupID(groupSetup)
 	for _, c := range a.commands() {
@@ -144,9 +145,12 @@ func isCommand(list []command, name string) bool {
 func (a *app) commands() []command {
 	return []command{
 		{"invoke", groupAccess, a.invokeCommand}, {"exec", groupAccess, a.execCommand}, {"env", groupAccess, a.envCommand},
-		{"credentials", groupAccess, a.credentialsCommand}, {"close", groupAccess, a.closeCommand}, {"profiles", groupAccess, a.profilesCommand},
-		{"list", groupRecord, a.listCommand}, {"check", groupRecord, a.checkCommand}, {"events", groupRecord, a.eventsCommand},
-		{"verify", groupRecord, a.verifyCommand},
+		{"credentials", groupAccess, a.credentialsCommand}, {"extend", groupAccess, a.extendCommand}, {"close", groupAccess, a.closeCommand},
+		{"profiles", groupAccess, a.profilesCommand},
+		{"request", groupRequests, a.requestCommand}, {"requests", groupRequests, a.requestsCommand}, {"approve", groupRequests, a.approveCommand},
+		{"deny", groupRequests, a.denyCommand}, {"cancel", groupRequests, a.cancelCommand},
+		{"list", groupRecord, a.listCommand}, {"check", groupRecord, a.checkCommand}, {"why", groupRecord, a.whyCommand},
+		{"events", groupRecord, a.eventsCommand}, {"verify", groupRecord, a.verifyCommand},
 		{"mfa", groupSetup, a.mfaCommand}, {"login", groupSetup, a.loginCommand}, {"logout", groupSetup, a.logoutCommand}, {"whoami", groupSetup, a.whoamiCommand},
 		{"version", groupSetup, a.versionCommand},
 	}
@@ -154,9 +158,10 @@ func (a *app) commands() []command {
 
 // The groups of commands in the help.
 const (
-	groupAccess = "access"
-	groupRecord = "record"
-	groupSetup  = "setup"
+	groupAccess   = "access"
+	groupRequests = "requests"
+	groupRecord   = "record"
+	groupSetup    = "setup"
 )
 
 // marking notes that a command began to run: errors from then on are no longer

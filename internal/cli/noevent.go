@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"breakglass/internal/breakglass"
@@ -101,10 +100,7 @@ func explainUnknownProfile(ex *explanation, e *noActiveEvent) {
 		ex.do("`bgctl profiles` shows what you may invoke: nothing at the moment")
 		return
 	}
-	if near := nearest(e.profile, e.offers); near != "" {
-		ex.fact("Profile", fmt.Sprintf("did you mean %s?", near))
-	}
-	ex.fact("Profiles", "that you may invoke now: "+strings.Join(e.offers, ", "))
+	suggestProfiles(ex, e.profile, e.offers)
 }
 
 // alreadyActive is the error of an invocation that an active event stands in

@@ -63,11 +63,11 @@ func (a *app) confirmOffer(ctx context.Context, s settings.Settings, o settings.
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	text, err := a.asker(ctx).ask("Is that your company's identity provider, and do you know this server? [y/N] ")
+	sure, err := a.asker(ctx).agrees("Is that your company's identity provider, and do you know this server?")
 	if err != nil {
 		return err
 	}
-	if answer := strings.ToLower(strings.TrimSpace(text)); answer != "y" && answer != "yes" {
+	if !sure {
 		return usage("Not confirmed, so nobody was logged in.")
 	}
 	return nil

@@ -128,8 +128,11 @@ func (a *app) askInvocation(ctx context.Context, api *client.Client, f *invokeFl
 	if err := q.askReason(f, offer); err != nil {
 		return err
 	}
-	if err := q.askJustification(f); err != nil {
-		return err
+	if f.justification == "" {
+		var err error
+		if f.justification, err = q.askJustification("What is going on? This is on record and the security team reads it"); err != nil {
+			return err
+		}
 	}
 	return q.askTicket(f, offer)
 }
@@ -179,12 +182,8 @@ func (q *asker) askReason(f *invokeFlags, offer client.ProfileOffer) error {
 
 // askJustification asks until the text will do. What was typed is kept, so a
 // text that is too short is continued, not typed again.
-func (q *asker) askJustification(f *invokeFlags) error {
-	if f.justification != "" {
-		return nil
-	}
-	q.a.say("What is going on? This is on record and the security team reads it (%d to %d characters).",
-		breakglass.MinJustification, breakglass.MaxJustification)
+func (q *asker) askJustification(question string) (string, error) {
+	q.a.say("%s (%d to %d characters).", question, breakglass.MinJustification, breakglass.MaxJustification)
 	text := ""
 	for {
 		prompt := "> "
@@ -193,13 +192,12 @@ func (q *asker) askJustification(f *invokeFlags) error {
 		}
 		more, err := q.ask(q.bold(prompt))
 		if err != nil {
-			return err
+			return "", err
 		}
 		joined := strings.TrimSpace(text + " " + strings.TrimSpace(more))
 		problem := breakglass.CheckJustification(joined)
 		if problem == "" {
-			f.justification = joined
-			return nil
+			return joined, nil
 		}
 		if n := utf8.RuneCountInString(joined); n < breakglass.MinJustification && breakglass.CheckClosedReason(joined) == "" {
 			text = joined
@@ -208,6 +206,31 @@ func (q *asker) askJustification(f *invokeFlags) error {
 		}
 		q.a.say("It %s.", problem)
 	}
+}
+
+// askWhy asks for the reason of an end, until one will do.
+func (q *asker) askWhy(question string) (string, error) {
+	for {
+		text, err := q.ask(q.bold(question + " > "))
+		if err != nil {
+			return "", err
+		}
+		problem := breakglass.CheckClosedReason(text)
+		if problem == "" {
+			return text, nil
+		}
+		q.a.say("It %s.", problem)
+	}
+}
+
+// agrees asks a question that only yes answers.
+func (q *asker) agrees(question string) (bool, error) {
+	text, err := q.ask(q.bold(question + " [y/N] "))
+	if err != nil {
+		return false, err
+	}
+	answer := strings.ToLower(strings.TrimSpace(text))
+	return answer == "y" || answer == "yes", nil
 }
 
 func (q *asker) askTicket(f *invokeFlags, offer client.ProfileOffer) error {

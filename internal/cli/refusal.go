@@ -19,13 +19,15 @@ func exitOf(code breakglass.Code) int {
 	case breakglass.CodeInvalidRequest, breakglass.CodeMalformed, breakglass.CodeIdempotencyMismatch:
 		return exitUsage
 	case breakglass.CodeUnauthenticated, breakglass.CodeForbidden, breakglass.CodePolicyDenied,
-		breakglass.CodeMFARequired, breakglass.CodeMFAInvalid:
+		breakglass.CodeMFARequired, breakglass.CodeMFAInvalid,
+		breakglass.CodeAccessDenied, breakglass.CodeRequestDenied, breakglass.CodeExtensionRefused:
 		return exitNotAllowed
-	case breakglass.CodeAlreadyActive, breakglass.CodeInvalidTransition, breakglass.CodeMFAEnrolled:
+	case breakglass.CodeAlreadyActive, breakglass.CodeInvalidTransition, breakglass.CodeMFAEnrolled, breakglass.CodeAlreadyRequested:
 		return exitConflict
 	case breakglass.CodeRateLimited:
 		return exitRateLimited
-	case breakglass.CodeProfileUnknown, breakglass.CodeEventNotFound, breakglass.CodeNotFound, breakglass.CodeMFANotEnrolled:
+	case breakglass.CodeProfileUnknown, breakglass.CodeEventNotFound, breakglass.CodeRequestNotFound, breakglass.CodeNotFound,
+		breakglass.CodeMFANotEnrolled:
 		return exitNotFound
 	case breakglass.CodeUnavailable:
 		return exitUnreachable
@@ -71,6 +73,10 @@ func (a *app) explainRefusal(err error, e *breakglass.Error) explanation {
 	for _, f := range e.Fields {
 		ex.fact(a.flagOf(f.Field), f.Message)
 	}
+	var unknown *unknownProfile
+	if errors.As(err, &unknown) {
+		suggestProfiles(&ex, unknown.profile, unknown.offers)
+	}
 	a.explainCode(&ex, e)
 	ex.now = slices.DeleteFunc(ex.now, func(now string) bool {
 		command := strings.Split(now, "`")
@@ -90,6 +96,13 @@ func (a *app) explainCode(ex *explanation, e *breakglass.Error) {
 		ex.do("`bgctl whoami` shows who you are here, and your roles")
 	case breakglass.CodePolicyDenied:
 		a.explainPolicy(ex, e)
+	case breakglass.CodeAccessDenied:
+		a.explainLinks(ex, e)
+		if len(ex.now) == 0 {
+			ex.do("`bgctl profiles` shows what you may invoke")
+		}
+	case breakglass.CodeRequestDenied, breakglass.CodeExtensionRefused, breakglass.CodeAlreadyRequested, breakglass.CodeRequestNotFound:
+		a.explainRequest(ex, e)
 	case breakglass.CodeMFARequired, breakglass.CodeMFAInvalid:
 		a.explainMFA(ex, e)
 	case breakglass.CodeMFANotEnrolled:
@@ -99,8 +112,11 @@ func (a *app) explainCode(ex *explanation, e *breakglass.Error) {
 	case breakglass.CodeAlreadyActive:
 		a.explainActive(ex, e)
 	case breakglass.CodeInvalidTransition:
-		if e.EventID != "" {
+		switch {
+		case e.EventID != "":
 			ex.do("`bgctl check %s` shows what became of it", quote(e.EventID))
+		case e.AccessRequestID != "":
+			ex.do("`bgctl requests %s` shows what became of it", quote(e.AccessRequestID))
 		}
 	case breakglass.CodeProfileUnknown:
 		ex.do("`bgctl profiles` shows what you may invoke")
@@ -109,6 +125,7 @@ func (a *app) explainCode(ex *explanation, e *breakglass.Error) {
 	case breakglass.CodeIdempotencyMismatch:
 		ex.do("leave --idempotency-key out, or repeat exactly what you sent with it")
 	case breakglass.CodeCredentialsRefused, breakglass.CodeUnavailable:
+		a.explainLinks(ex, e)
 		a.explainUnavailable(ex, e)
 	}
 }
@@ -143,6 +160,13 @@ func (a *app) explainPolicy(ex *explanation, e *breakglass.Error) {
 		ex.do("`bgctl profiles` shows what you may invoke")
 		return
 	}
+	a.explainAllowed(ex, al)
+	ex.do("`bgctl profiles` shows what you may invoke")
+	ex.do("ask a colleague who may, or whoever keeps the policy")
+}
+
+// explainAllowed says what would be granted instead.
+func (a *app) explainAllowed(ex *explanation, al *breakglass.Allowed) {
 	codes := make([]string, len(al.ReasonCodes))
 	for i, c := range al.ReasonCodes {
 		codes[i] = string(c)
@@ -165,8 +189,27 @@ func (a *app) explainPolicy(ex *explanation, e *breakglass.Error) {
 	if len(al.Profiles) > 0 {
 		ex.fact("Allowed", "profiles "+strings.Join(al.Profiles, ", "))
 	}
-	ex.do("`bgctl profiles` shows what you may invoke")
-	ex.do("ask a colleague who may, or whoever keeps the policy")
+}
+
+// explainRequest is for refusals about access requests and extensions.
+func (a *app) explainRequest(ex *explanation, e *breakglass.Error) {
+	ex.fact("Rule", e.Rule)
+	ex.fact("Condition", e.Condition)
+	ex.fact("Request", e.AccessRequestID)
+	if e.Allowed != nil {
+		a.explainAllowed(ex, e.Allowed)
+	}
+	switch e.Code {
+	case breakglass.CodeAlreadyRequested:
+		if breakglass.IsID(e.AccessRequestID) {
+			ex.do("`bgctl requests %s` shows it", e.AccessRequestID)
+			ex.do("`bgctl cancel %s` withdraws it", e.AccessRequestID)
+		}
+	case breakglass.CodeRequestNotFound:
+		ex.do("`bgctl requests` shows those that you can see")
+	case breakglass.CodeExtensionRefused:
+		ex.do("`bgctl request PROFILE --justification \"…\"` asks for access after the event's end")
+	}
 }
 
 func (a *app) explainLimit(ex *explanation, e *breakglass.Error) {
@@ -220,7 +263,7 @@ func (a *app) explainUnavailable(ex *explanation, e *breakglass.Error) {
 		ex.do("tell whoever runs the server, with the request id: trying again won't help")
 	}
 	if e.Code == breakglass.CodeCredentialsRefused {
-		ex.fact("Event", "stays active; only its credentials could not be had")
+		ex.fact("Access", "stays; only its credentials could not be had")
 	}
 }
 
@@ -230,9 +273,9 @@ func (a *app) flagOf(field string) string {
 		"profile": "PROFILE", "reason_code": "--reason", "justification": "--justification", "duration_seconds": "--duration",
 		"ticket": "--ticket", "invoker": "--for", "Idempotency-Key": "--idempotency-key", "idempotency_key": "--idempotency-key",
 		"reason": "--reason", "after": "--after", "limit": "--limit", "since": "--since", "until": "--until", "status": "--status",
-		"event": "--event", "totp": "The code", "invitation": "The enrolment code", "name": "NAME",
+		"event": "--event", "comment": "--comment", "requester": "--requester", "totp": "The code", "invitation": "The enrolment code", "name": "NAME",
 	}
-	if a.command == "list" || a.command == "events" { // where they are filters
+	if a.command == "list" || a.command == "events" || a.command == "requests" { // where they are filters
 		flags["profile"], flags["invoker"] = "--profile", "--invoker"
 	}
 	if f, ok := flags[field]; ok {

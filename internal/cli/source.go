@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +27,8 @@ const (
 type source struct {
 	api   func() (*client.Client, error) // asked for only when the cache doesn't do
 	cache credcache.Cache
-	// ref is the profile or event id as the person named it.
+	// ref is the profile or event id as the person named it; empty for the only
+	// active event.
 	ref  string
 	now  func() time.Time
 	warn func(format string, args ...any)
@@ -56,31 +58,38 @@ func (s *source) get(ctx context.Context) (credcache.Entry, error) {
 }
 
 // renew fetches credentials. While old ones are good, a server that can't
-// answer is no reason to fail; one that refuses is.
+// answer is no reason to fail; one that refuses is, unless it says that these
+// are the last ones of their grant.
 func (s *source) renew(ctx context.Context, old credcache.Entry, good bool) (credcache.Entry, error) {
-	if good {
-		limited, cancel := context.WithTimeout(ctx, renewTimeout)
-		defer cancel()
-		e, err := s.fetch(limited, old.EventID, old.EventEnds)
-		if err == nil || !canWait(err) {
-			return e, err
-		}
+	if !good {
+		return s.fetch(ctx)
+	}
+	limited, cancel := context.WithTimeout(ctx, renewTimeout)
+	defer cancel()
+	e, err := s.fetch(limited)
+	switch {
+	case err == nil:
+		return e, nil
+	case canWait(err):
 		s.warn("These credentials end in %s, and newer ones can't be had at the moment: %s",
 			show.Duration(old.Expiration.Sub(s.now())), show.Safe(err.Error()))
 		return old, nil
+	case exhausted(err, old):
+		old.Last = true
+		s.keep(old)
+		return old, nil
 	}
-	api, err := s.api()
-	if err != nil {
-		return credcache.Entry{}, err
+	var refused *breakglass.Error
+	if errors.As(err, &refused) {
+		_ = s.cache.Forget(s.ref)
+		if id := old.EventID; id != "" {
+			_ = s.cache.Drop(id, old.Profile)
+		}
 	}
-	ev, err := activeEvent(ctx, api, s.ref)
-	if err != nil {
-		return credcache.Entry{}, err
-	}
-	return s.fetch(ctx, ev.ID, ev.ExpiresAt)
+	return e, err
 }
 
-// canWait reports failures that say nothing about the event.
+// canWait reports failures that say nothing about the grant.
 func canWait(err error) bool {
 	var unreachable *client.UnreachableError
 	var unexpected *client.ProtocolError
@@ -94,32 +103,69 @@ func canWait(err error) bool {
 	return false
 }
 
-// fetch has the server make credentials and keeps them.
-func (s *source) fetch(ctx context.Context, eventID string, ends time.Time) (credcache.Entry, error) {
-	api, err := s.api()
-	if err != nil {
-		return credcache.Entry{}, err
+// exhausted reports a refusal that says no more than that the grant of these
+// credentials gives no further ones.
+func exhausted(err error, old credcache.Entry) bool {
+	var refused *breakglass.Error
+	if !errors.As(err, &refused) {
+		return false
 	}
-	c, err := api.Credentials(ctx, eventID)
+	if refused.Condition == breakglass.ConditionMaxRenewals { // of the event alone
+		return refused.EventID == old.EventID
+	}
+	return slices.ContainsFunc(refused.Links, func(l breakglass.LinkAnswer) bool {
+		return l.Outcome == breakglass.OutcomeExhausted && l.Link == old.GrantedBy && l.EventID == old.EventID && l.RequestID == old.RequestID
+	})
+}
+
+// fetch has the server make credentials and keeps them.
+func (s *source) fetch(ctx context.Context) (credcache.Entry, error) {
+	c, err := s.ask(ctx)
 	if err != nil {
-		var refused *breakglass.Error
-		if errors.As(err, &refused) && !refused.Temporary && breakglass.IsID(eventID) {
-			_ = s.cache.Drop(eventID, s.ref)
-		}
 		return credcache.Entry{}, err
 	}
 	e := credcache.Entry{
 		AccessKeyID: c.AccessKeyID, SecretAccessKey: c.SecretAccessKey, SessionToken: c.SessionToken,
-		Expiration: c.Expiration.UTC(), EventEnds: ends.UTC(), FetchedAt: s.now().UTC(), EventID: c.EventID,
-		Profile: c.Profile, Region: c.Region, RoleARN: c.RoleARN, Issuer: c.Issuer,
+		Expiration: c.Expiration.UTC(), FetchedAt: s.now().UTC(), GrantedBy: c.GrantedBy, Rule: c.Rule, GrantEnds: c.GrantedUntil.UTC(),
+		EventID: c.EventID, RequestID: c.RequestID, Profile: c.Profile, Region: c.Region, RoleARN: c.RoleARN, Issuer: c.Issuer,
+	}
+	if e.GrantedBy == "" { // a server that knows no other link doesn't say
+		e.GrantedBy, e.GrantEnds = breakglass.LinkBreakglass, e.Expiration
 	}
 	if !e.Usable(s.now()) {
 		s.warn("The server's answer ends at %s, which is past by the clock of this machine: is the clock right?", e.Expiration.Format(time.RFC3339))
 	}
+	s.keep(e)
+	return e, nil
+}
+
+// ask is the one call to the server: an event gives credentials by itself, a
+// profile by whatever link of the chain allows it.
+func (s *source) ask(ctx context.Context) (client.Credentials, error) {
+	api, err := s.api()
+	if err != nil {
+		return client.Credentials{}, err
+	}
+	switch {
+	case s.ref == "":
+		ev, err := activeEvent(ctx, api, "")
+		if err != nil {
+			return client.Credentials{}, err
+		}
+		return api.Credentials(ctx, ev.ID)
+	case breakglass.IsID(s.ref):
+		return api.Credentials(ctx, s.ref)
+	}
+	c, err := api.CredentialsFor(ctx, s.ref)
+	return c, namingProfiles(ctx, api, s.ref, err)
+}
+
+// keep puts credentials into the cache. That it can't be done is no reason to
+// withhold them.
+func (s *source) keep(e credcache.Entry) {
 	if err := s.cache.Put(s.ref, e); err != nil {
 		s.warn("The credentials were not kept for the next call: %s", err.Error())
 	}
-	return e, nil
 }
 
 // activeEvent finds the caller's active event: by its id, by its profile, or,

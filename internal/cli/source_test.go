@@ -23,15 +23,20 @@ import (
 
 const testEvent = "0123456789abcdef"
 
-// fakeAPI plays the server for one event of alice on prod. Times are those of
-// the test's clock, so that hours pass in no time.
+const testRequest = "fedcba9876543210"
+
+// fakeAPI plays the server for one event of alice on prod, or for what else the
+// chain may give her there. Times are those of the test's clock, so that hours
+// pass in no time.
 type fakeAPI struct {
 	mu       sync.Mutex
 	now      time.Time
-	ends     time.Time     // of the event
+	ends     time.Time     // of the grant; zero: it doesn't end
 	lifetime time.Duration // of credentials
 	broken   int           // status to fail with; 0 works
 	closed   bool
+	link     breakglass.Link // that grants
+	last     bool            // the grant gives no further credentials
 	issued   atomic.Int32
 	calls    atomic.Int32
 	gate     chan struct{} // when set, credentials are held until it closes
@@ -39,7 +44,7 @@ type fakeAPI struct {
 
 func newFakeAPI(t *testing.T) (*fakeAPI, *source) {
 	start := time.Date(2026, 11, 23, 2, 0, 0, 0, time.UTC)
-	f := &fakeAPI{now: start, ends: start.Add(4 * time.Hour), lifetime: time.Hour}
+	f := &fakeAPI{now: start, ends: start.Add(4 * time.Hour), lifetime: time.Hour, link: breakglass.LinkBreakglass}
 	s := httptest.NewServer(f)
 	t.Cleanup(s.Close)
 	api, err := client.New(client.Config{Server: s.URL, Token: "token"})
@@ -67,28 +72,31 @@ func (f *fakeAPI) pass(d time.Duration) { f.set(func() { f.now = f.now.Add(d) })
 func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.calls.Add(1)
 	f.mu.Lock()
-	broken, gate := f.broken, f.gate
-	over := f.closed || !f.now.Before(f.ends)
+	broken, gate, link, last, ends := f.broken, f.gate, f.link, f.last, f.ends
+	over := f.closed || !ends.IsZero() && !f.now.Before(ends)
 	expiration := f.now.Add(f.lifetime)
-	if expiration.After(f.ends) {
-		expiration = f.ends
+	if !ends.IsZero() && expiration.After(ends) {
+		expiration = ends
 	}
-	ends := f.ends
 	f.mu.Unlock()
 	reply := func(status int, contentType, format string, args ...any) {
 		w.Header().Set("Content-Type", contentType)
 		w.WriteHeader(status)
 		_, _ = fmt.Fprintf(w, format, args...)
 	}
-	event := fmt.Sprintf(`{"event_id":%q,"invoker":"alice","profile":"prod","status":"active","expires_at":%q,"remaining_seconds":1}`,
-		testEvent, ends.Format(time.RFC3339Nano))
 	switch {
 	case broken != 0:
 		reply(broken, "text/plain", "")
-	case strings.HasSuffix(r.URL.Path, "/whoami"):
-		reply(200, "application/json", `{"name":"alice"}`)
+	case r.URL.Path == "/v1/credentials" && over:
+		reply(403, "application/problem+json", `{"code":"access_denied","detail":"Nothing gives you access to prod now. It is over.",
+			"links":[{"link":"breakglass","outcome":"expired","event_id":%q,"message":"It is over."}]}`, testEvent)
+	case r.URL.Path == "/v1/credentials" && last:
+		reply(403, "application/problem+json", `{"code":"access_denied","detail":"Nothing gives you access to prod now.",
+			"links":[{"link":"breakglass","outcome":"exhausted","event_id":%q,"message":"That was the last one."}]}`, testEvent)
 	case strings.HasSuffix(r.URL.Path, "/credentials") && over:
 		reply(409, "application/problem+json", `{"code":"invalid_transition","detail":"It is over."}`)
+	case strings.HasSuffix(r.URL.Path, "/credentials") && last:
+		reply(403, "application/problem+json", `{"code":"policy_denied","condition":"max_renewals","event_id":%q,"detail":"That was the last one."}`, testEvent)
 	case strings.HasSuffix(r.URL.Path, "/credentials"):
 		if gate != nil {
 			select {
@@ -97,13 +105,17 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 				return
 			}
 		}
-		n := f.issued.Add(1)
+		until := ""
+		if !ends.IsZero() {
+			until = `"granted_until":"` + ends.Format(time.RFC3339Nano) + `",`
+		}
 		reply(200, "application/json", `{"access_key_id":"ASIA%d","secret_access_key":"s","session_token":"t","expiration":%q,"profile":"prod",
-			"region":"us-east-1","event_id":%q,"issuer":"aws"}`, n, expiration.Format(time.RFC3339Nano), testEvent)
-	case over:
-		reply(200, "application/json", `{"items":[]}`)
+			"region":"us-east-1","granted_by":%q,"rule":"oncall",%s%s"issuer":"aws"}`, f.issued.Add(1), expiration.Format(time.RFC3339Nano),
+			link, until, map[breakglass.Link]string{breakglass.LinkBreakglass: `"event_id":"` + testEvent + `",`,
+				breakglass.LinkRequest: `"request_id":"` + testRequest + `",`}[link])
 	default:
-		reply(200, "application/json", `{"items":[%s]}`, event)
+		reply(200, "application/json", `{"event_id":%q,"invoker":"alice","profile":"prod","status":"active","expires_at":%q,"remaining_seconds":1}`,
+			testEvent, ends.Format(time.RFC3339Nano))
 	}
 }
 
@@ -117,6 +129,64 @@ func TestWarmCredentialsTouchNoNetwork(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, first, again)
 	assert.Equal(t, calls, f.calls.Load())
+}
+
+func TestCredentialsForAProfileAreOneCall(t *testing.T) {
+	f, s := newFakeAPI(t)
+	_, err := s.get(t.Context())
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, f.calls.Load())
+	f, s = newFakeAPI(t)
+	s.ref = testEvent
+	e, err := s.get(t.Context())
+	require.NoError(t, err)
+	assert.EqualValues(t, 1, f.calls.Load())
+	assert.Equal(t, f.ends, e.GrantEnds)
+}
+
+func TestStandingAccessWithoutAnEndIsRenewedForever(t *testing.T) {
+	f, s := newFakeAPI(t)
+	f.set(func() { f.link, f.ends = breakglass.LinkPolicy, time.Time{} })
+	for range 24 * 60 {
+		e, err := s.get(t.Context())
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, e.Expiration.Sub(f.clock()), 15*time.Minute)
+		f.pass(time.Minute)
+	}
+	assert.LessOrEqual(t, f.issued.Load(), int32(34))
+}
+
+// What the rule allows no renewal of is still good until its own end, and the
+// server isn't asked about it at every call.
+func TestTheLastCredentialsOfAGrantAreUsedToTheirEnd(t *testing.T) {
+	for _, ref := range []string{"prod", testEvent} {
+		f, s := newFakeAPI(t)
+		s.ref = ref
+		first, err := s.get(t.Context())
+		require.NoError(t, err)
+		f.pass(50 * time.Minute)
+		f.set(func() { f.last = true })
+		for range 5 {
+			e, err := s.get(t.Context())
+			require.NoError(t, err, ref)
+			assert.Equal(t, first.AccessKeyID, e.AccessKeyID)
+			assert.Equal(t, first.Expiration, e.AccessEnds())
+		}
+		assert.EqualValues(t, 2, f.calls.Load(), ref)
+		f.pass(10 * time.Minute)
+		_, err = s.get(t.Context())
+		assert.Error(t, err, ref)
+	}
+}
+
+func TestWhatBeganUnderBreakGlassGoesOnUnderAnApprovedRequest(t *testing.T) {
+	f, s := newFakeAPI(t)
+	ep := testEndpoint(t, s)
+	f.set(func() { f.now = f.ends; f.link, f.ends = breakglass.LinkRequest, f.now.Add(2*time.Hour) })
+	status, body := ask(t, ep, nil)
+	assert.Equal(t, 200, status)
+	assert.Equal(t, "ASIA2", body["AccessKeyId"])
+	assert.Equal(t, testRequest, ep.latest().RequestID)
 }
 
 func TestCredentialsAreRenewedBeforeAnSDKWouldAsk(t *testing.T) {
@@ -146,8 +216,9 @@ func TestNothingIsHandedOutFromTheEndOfTheEventOn(t *testing.T) {
 	require.NoError(t, err)
 	f.pass(time.Millisecond)
 	_, err = s.get(t.Context())
-	var none *noActiveEvent
-	assert.ErrorAs(t, err, &none)
+	var refused *breakglass.Error
+	require.ErrorAs(t, err, &refused)
+	assert.Equal(t, breakglass.CodeAccessDenied, refused.Code)
 	f.set(func() { f.broken = 503 })
 	_, err = s.get(t.Context())
 	assert.Error(t, err, "not even while the server can't answer")
@@ -179,7 +250,7 @@ func TestAClosedEventTakesItsCredentialsAlongAtRenewal(t *testing.T) {
 	_, err = s.get(t.Context())
 	var refused *breakglass.Error
 	require.ErrorAs(t, err, &refused)
-	assert.Equal(t, breakglass.CodeInvalidTransition, refused.Code)
+	assert.Equal(t, breakglass.CodeAccessDenied, refused.Code)
 	_, ok := s.cache.Get("prod", f.clock())
 	assert.False(t, ok)
 }
@@ -266,7 +337,7 @@ func TestTheEndpointRenewsWithinTheEventAndStopsWithIt(t *testing.T) {
 	f.set(func() { f.now = f.ends })
 	status, body := ask(t, ep, nil)
 	assert.Equal(t, http.StatusServiceUnavailable, status)
-	assert.Contains(t, body["message"], "no active event")
+	assert.Contains(t, body["message"], "Nothing gives you access to prod")
 }
 
 func TestTheEndpointDoesNotMakeAnSDKWaitForARenewal(t *testing.T) {

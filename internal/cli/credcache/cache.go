@@ -96,24 +96,42 @@ func (c Cache) Save(kind, ref string, v any) error {
 	return nil
 }
 
-// Drop forgets the credentials of an event, under whichever name they are kept.
-func (c Cache) Drop(eventID, profile string) error {
+// Drop forgets the credentials of an event or access request, under whichever
+// name they are kept.
+func (c Cache) Drop(id, profile string) error {
 	var e Entry
-	err := c.remove(c.path("credentials", eventID))
-	if c.Load("credentials", profile, &e) && e.EventID == eventID {
-		err = errors.Join(err, c.remove(c.path("credentials", profile)))
+	err := c.remove(c.path("credentials", id))
+	if c.Load("credentials", profile, &e) && (e.EventID == id || e.RequestID == id) {
+		err = errors.Join(err, c.Forget(profile))
 	}
 	return err
 }
 
-// Keep forgets what is kept for the profile unless it is of this event: the one
-// before it is over, whatever the kept times say.
+// Forget forgets the credentials kept for a profile or event id, whatever granted them.
+func (c Cache) Forget(ref string) error { return c.remove(c.path("credentials", ref)) }
+
+// Keep forgets what an earlier event left for the profile: that event is over,
+// whatever the kept times say.
 func (c Cache) Keep(eventID, profile string) error {
 	var e Entry
-	if c.Load("credentials", profile, &e) && e.EventID != eventID {
+	if c.Load("credentials", profile, &e) && e.EventID != "" && e.EventID != eventID {
 		return c.Drop(e.EventID, profile)
 	}
 	return nil
+}
+
+// Move notes that an event ends at another time: what is kept of it is renewed
+// up to there.
+func (c Cache) Move(eventID, profile string, ends time.Time) error {
+	var err error
+	for _, ref := range []string{eventID, profile} {
+		var e Entry
+		if c.Load("credentials", ref, &e) && e.EventID == eventID && !e.GrantEnds.Equal(ends) {
+			e.GrantEnds, e.Last = ends.UTC(), false
+			err = errors.Join(err, c.Put(ref, e))
+		}
+	}
+	return err
 }
 
 // Clear forgets everything of this token.

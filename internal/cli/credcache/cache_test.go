@@ -12,13 +12,15 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"breakglass/internal/breakglass"
 )
 
 func start() time.Time { return time.Date(2026, 11, 23, 2, 0, 0, 0, time.UTC) }
 
 func entry() Entry {
 	return Entry{AccessKeyID: "ASIA", SecretAccessKey: "s3cret", SessionToken: "t0ken", Expiration: start().Add(time.Hour),
-		EventEnds: start().Add(time.Hour), FetchedAt: start(), EventID: "0123456789abcdef", Profile: "prod", Region: "us-east-1"}
+		GrantEnds: start().Add(time.Hour), FetchedAt: start(), GrantedBy: breakglass.LinkBreakglass, EventID: "0123456789abcdef", Profile: "prod", Region: "us-east-1"}
 }
 
 func files(t *testing.T, root string) (paths []string) {
@@ -35,8 +37,8 @@ func files(t *testing.T, root string) (paths []string) {
 func TestCredentialsAreNeverUsedFromTheirEndOn(t *testing.T) {
 	end := start().Add(time.Hour)
 	for name, e := range map[string]Entry{
-		"credentials end": func() Entry { e := entry(); e.EventEnds = end.Add(time.Hour); return e }(),
-		"event ends":      func() Entry { e := entry(); e.Expiration = end.Add(time.Hour); return e }(),
+		"credentials end": func() Entry { e := entry(); e.GrantEnds = end.Add(time.Hour); return e }(),
+		"grant ends":      func() Entry { e := entry(); e.Expiration = end.Add(time.Hour); return e }(),
 	} {
 		c := Open(t.TempDir(), "https://a.example", "token")
 		require.NoError(t, c.Put("prod", e))
@@ -55,7 +57,7 @@ func TestAClockSetBackMakesNothingUsable(t *testing.T) {
 func TestCredentialsAreReplacedEarlyOnlyWhereTheEventLastsLonger(t *testing.T) {
 	e := entry()
 	assert.False(t, e.Stale(e.Expiration.Add(-time.Second)), "the event ends with them: there are no better ones")
-	e.EventEnds = e.Expiration.Add(time.Hour)
+	e.GrantEnds = e.Expiration.Add(time.Hour)
 	assert.False(t, e.Stale(e.Expiration.Add(-16*time.Minute)))
 	assert.True(t, e.Stale(e.Expiration.Add(-15*time.Minute)), "botocore asks again from here on")
 	e.Expiration = e.FetchedAt.Add(4 * time.Minute)
