@@ -7,7 +7,6 @@ import (
 
 	"breakglass/internal/breakglass"
 	"breakglass/internal/config"
-	"breakglass/internal/policy"
 	profilerules "breakglass/internal/rules"
 	"breakglass/internal/yamlfile"
 )
@@ -33,7 +32,7 @@ type people struct{ users, groups map[string]bool }
 // staticPeople knows the owners of static tokens. Another way in, whose people
 // the configuration doesn't list, makes warnings about strangers guesses.
 func staticPeople(cfg config.Config) people {
-	p := people{users: map[string]bool{policy.Everybody: true}, groups: map[string]bool{}}
+	p := people{users: map[string]bool{breakglass.Everybody: true}, groups: map[string]bool{}}
 	for _, t := range cfg.Auth.Tokens {
 		p.users[breakglass.Canonical(t.Name)] = true
 		for _, g := range t.Groups {

@@ -1,22 +1,14 @@
 package policy
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"strings"
 	"time"
 
 	"breakglass/internal/breakglass"
 	"breakglass/internal/rules"
+	"breakglass/internal/rules/window"
 	"breakglass/internal/yamlfile"
 )
-
-// file is the form of a policy file.
-type file struct {
-	Version string     `yaml:"version"`
-	Rules   []fileRule `yaml:"rules"`
-}
 
 type fileRule struct {
 	Name          string             `yaml:"name"`
@@ -24,8 +16,11 @@ type fileRule struct {
 	Users         []string           `yaml:"users"`
 	Groups        []string           `yaml:"groups"`
 	ReasonCodes   []string           `yaml:"allowed_reason_codes"`
-	Time          *fileTime          `yaml:"time"`
+	Time          *window.File       `yaml:"time"`
 	MaxDuration   *yamlfile.Duration `yaml:"max_duration"`
+	MaxSession    *yamlfile.Duration `yaml:"max_session"`
+	MaxRenewals   *int               `yaml:"max_renewals"`
+	MaxExtensions *int               `yaml:"max_extensions"`
 	RequireTicket bool               `yaml:"require_ticket"`
 	MFA           *fileMFA           `yaml:"mfa"`
 }
@@ -38,19 +33,9 @@ type fileMFA struct {
 // Parse reads a policy file; name is what messages call it. The error is a
 // yamlfile.Problems with everything that is wrong.
 func Parse(name string, data []byte) (*Policy, error) {
-	f, at, problems := yamlfile.Decode[file](name, data)
-	if len(problems) > 0 && f.Version == "" && len(f.Rules) == 0 {
-		return nil, problems.Err() // nothing could be read: what is missing would only be noise
-	}
-	c := rules.NewChecker(at, problems)
-	names := make([]string, len(f.Rules))
-	for i, r := range f.Rules {
-		names[i] = r.Name
-	}
-	c.Head(f.Version, names, "a policy without one refuses everybody")
-	sum := sha256.Sum256(data)
-	p := &Policy{sha256: hex.EncodeToString(sum[:])}
-	for i, r := range f.Rules {
+	file, c := rules.Read(name, data, func(r fileRule) string { return r.Name }, "a policy without one refuses everybody")
+	p := &Policy{sha256: rules.SHA256(data)}
+	for i, r := range file {
 		p.rules = append(p.rules, r.rule(c, fmt.Sprintf("rules[%d]", i)))
 	}
 	if err := c.Err(); err != nil {
@@ -59,48 +44,21 @@ func Parse(name string, data []byte) (*Policy, error) {
 	return p, nil
 }
 
+// maxExtensions bounds max_extensions: no event lasts beyond its longest life
+// anyway, however often it is extended.
+const maxExtensions = 10
+
 func (r fileRule) rule(c *rules.Checker, at string) Rule {
 	c.Profiles(at+".profiles", r.Profiles)
-	if len(r.Users)+len(r.Groups) == 0 {
-		c.Add(at+".users", `needs at least one entry here or in groups; for everybody write users: ["%s"]`, Everybody)
-	}
 	return Rule{
-		Name: r.Name, Profiles: r.Profiles,
-		Users:       canonical(c, at+".users", r.Users, Everybody, breakglass.CanonicalName),
-		Groups:      canonical(c, at+".groups", r.Groups, "", breakglass.CanonicalGroup),
-		ReasonCodes: r.reasonCodes(c, at+".allowed_reason_codes"), Window: r.Time.window(c, at+".time"),
-		MaxDuration: r.maxDuration(c, at+".max_duration"), RequireTicket: r.RequireTicket,
-		MFA: r.MFA.requirement(c, at+".mfa"),
+		Name: r.Name, Profiles: r.Profiles, People: c.People(at, r.Users, r.Groups),
+		ReasonCodes: r.reasonCodes(c, at+".allowed_reason_codes"), Window: r.Time.Window(c, at+".time"),
+		MaxDuration:   c.Duration(at+".max_duration", r.MaxDuration, breakglass.MaxDuration, time.Second, breakglass.MaxDuration),
+		MaxSession:    c.Session(at+".max_session", r.MaxSession, 0),
+		MaxRenewals:   c.Renewals(at+".max_renewals", r.MaxRenewals),
+		MaxExtensions: c.Count(at+".max_extensions", r.MaxExtensions, 0, 0, maxExtensions),
+		RequireTicket: r.RequireTicket, MFA: r.MFA.requirement(c, at+".mfa"),
 	}
-}
-
-// canonical returns names in the form in which they compare, as form makes it.
-// It refuses wildcards other than the given one, which would silently match
-// nobody, and two spellings of one name.
-func canonical(c *rules.Checker, at string, names []string, wildcard string, form func(string) (string, string)) []string {
-	var out []string
-	first := map[string]int{}
-	for i, written := range names {
-		item := fmt.Sprintf("%s[%d]", at, i)
-		name, problem := form(written)
-		if problem != "" {
-			c.Add(item, "%s", problem)
-			continue
-		}
-		if strings.Contains(name, "*") && name != wildcard {
-			c.Add(item, `%.64q would match nobody: people and groups are named in full, and everybody is users: ["%s"]`, written, Everybody)
-		}
-		switch before, dup := first[name]; {
-		case dup && names[before] == written:
-			c.Add(item, "%.64q is there twice", written)
-		case dup:
-			c.Add(item, "%.64q is another spelling of %.64q", written, names[before])
-		default:
-			first[name] = i
-		}
-		out = append(out, name)
-	}
-	return out
 }
 
 // reasonCodes returns the codes that the rule allows: none written means all.
@@ -112,22 +70,11 @@ func (r fileRule) reasonCodes(c *rules.Checker, at string) []breakglass.ReasonCo
 	for i, s := range r.ReasonCodes {
 		codes[i] = breakglass.ReasonCode(s)
 		if !codes[i].IsValid() {
-			c.Add(fmt.Sprintf("%s[%d]", at, i), "%.64q is unknown: use %s", s, list(breakglass.ReasonCodes(), "or"))
+			c.Add(fmt.Sprintf("%s[%d]", at, i), "%.64q is unknown: use %s", s, rules.List(breakglass.ReasonCodes(), "or"))
 		}
 	}
 	c.Unique(at, r.ReasonCodes)
 	return codes
-}
-
-func (r fileRule) maxDuration(c *rules.Checker, at string) time.Duration {
-	if r.MaxDuration == nil {
-		return breakglass.MaxDuration
-	}
-	d := time.Duration(*r.MaxDuration)
-	if d < time.Second || d > breakglass.MaxDuration || d%time.Second != 0 {
-		c.Add(at, "must be whole seconds from 1s to %s, not %s", rules.Words(breakglass.MaxDuration), d)
-	}
-	return d
 }
 
 // maxMFAAge bounds max_age: a login of another day proves nothing about tonight.
@@ -137,16 +84,8 @@ func (m *fileMFA) requirement(c *rules.Checker, at string) breakglass.MFARequire
 	if m == nil {
 		return breakglass.MFARequirement{}
 	}
-	need := breakglass.MFARequirement{Required: m.Required}
-	if m.MaxAge == nil {
-		return need
-	}
-	need.MaxAge = time.Duration(*m.MaxAge)
-	if !m.Required {
+	if m.MaxAge != nil && !m.Required {
 		c.Add(at+".max_age", "has no meaning without required: true")
 	}
-	if need.MaxAge < time.Second || need.MaxAge > maxMFAAge || need.MaxAge%time.Second != 0 {
-		c.Add(at+".max_age", "must be whole seconds from 1s to %s, not %s", rules.Words(maxMFAAge), need.MaxAge)
-	}
-	return need
+	return breakglass.MFARequirement{Required: m.Required, MaxAge: c.Duration(at+".max_age", m.MaxAge, 0, time.Second, maxMFAAge)}
 }

@@ -9,10 +9,8 @@ import (
 
 	"breakglass/internal/breakglass"
 	"breakglass/internal/rules"
+	"breakglass/internal/rules/window"
 )
-
-// Everybody, as a user of a rule, stands for every authenticated caller.
-const Everybody = "*"
 
 // Policy is the content of a policy file. It never changes, so it is safe for
 // concurrent use. Parse makes one; the zero Policy allows nothing.
@@ -25,11 +23,13 @@ type Policy struct {
 type Rule struct {
 	Name          string
 	Profiles      rules.Profiles
-	Users         []string // canonical names, or Everybody
-	Groups        []string
+	People        breakglass.People
 	ReasonCodes   []breakglass.ReasonCode // that are allowed; never empty
-	Window        *Window                 // nil: always
+	Window        *window.Window          // nil: always
 	MaxDuration   time.Duration
+	MaxSession    time.Duration // zero: as long as the event lasts
+	MaxRenewals   *int          // nil: any number
+	MaxExtensions int
 	RequireTicket bool
 	MFA           breakglass.MFARequirement
 }
@@ -42,21 +42,11 @@ func (p *Policy) SHA256() string { return p.sha256 }
 // later rule is looked at.
 func (p *Policy) FindPolicyRule(subject breakglass.Subject, profile string) *Rule {
 	for i := range p.rules {
-		if r := &p.rules[i]; r.Profiles.Match(profile) && r.CanInvoke(subject) {
+		if r := &p.rules[i]; r.Profiles.Match(profile) && r.People.Include(subject) {
 			return r
 		}
 	}
 	return nil
-}
-
-// CanInvoke reports whether the rule is about the subject. Names compare as
-// they are: authentication and Parse have made both sides canonical.
-func (r *Rule) CanInvoke(s breakglass.Subject) bool {
-	if s.Name == "" {
-		return false
-	}
-	return slices.Contains(r.Users, Everybody) || slices.Contains(r.Users, s.Name) ||
-		slices.ContainsFunc(s.Groups, func(g string) bool { return slices.Contains(r.Groups, g) })
 }
 
 // Decide judges one invocation.
@@ -85,4 +75,27 @@ func (p *Policy) Offer(subject breakglass.Subject, profile string, at time.Time)
 	return breakglass.Offer{Rule: rule.Name, MaxDuration: rule.MaxDuration,
 		ReasonCodes: slices.Clone(rule.ReasonCodes), TicketRequired: rule.RequireTicket,
 		MFARequired: rule.MFA.Required}, true
+}
+
+// Terms returns what the rule about the subject and the profile says of events
+// that are active already. Its window and its reason codes were looked at when
+// the glass was broken.
+func (p *Policy) Terms(subject breakglass.Subject, profile string) (breakglass.Terms, bool) {
+	rule := p.FindPolicyRule(subject, profile)
+	if rule == nil {
+		return breakglass.Terms{}, false
+	}
+	return breakglass.Terms{Rule: rule.Name, MaxDuration: rule.MaxDuration, MaxSession: rule.MaxSession,
+		MaxRenewals: rule.MaxRenewals, MaxExtensions: rule.MaxExtensions}, true
+}
+
+// Who names those whom a rule about the profile is about, whatever its conditions.
+func (p *Policy) Who(profile string) breakglass.People {
+	var lists []breakglass.People
+	for _, r := range p.rules {
+		if r.Profiles.Match(profile) {
+			lists = append(lists, r.People)
+		}
+	}
+	return rules.Union(lists...)
 }

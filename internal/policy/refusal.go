@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"breakglass/internal/breakglass"
@@ -24,10 +23,10 @@ func (r *Rule) failures(req breakglass.PolicyRequest) []failure {
 		failed = append(failed, failure{condition, fmt.Sprintf(format, args...)})
 	}
 	if !slices.Contains(r.ReasonCodes, req.ReasonCode) {
-		add(breakglass.ConditionReasonCode, "Reason code %q is not allowed: use %s.", req.ReasonCode, list(r.ReasonCodes, "or"))
+		add(breakglass.ConditionReasonCode, "Reason code %q is not allowed: use %s.", req.ReasonCode, rules.List(r.ReasonCodes, "or"))
 	}
 	if !r.Window.Contains(req.At) {
-		add(breakglass.ConditionTime, "%s", r.Window.closed(req.At))
+		add(breakglass.ConditionTime, "%s", r.Window.Closed(req.At))
 	}
 	if req.Duration < 0 || req.Duration > r.MaxDuration {
 		add(breakglass.ConditionMaxDuration, "A duration of %s is too long: ask for %s or less.",
@@ -37,17 +36,6 @@ func (r *Rule) failures(req breakglass.PolicyRequest) []failure {
 		add(breakglass.ConditionTicket, "A ticket is required: add --ticket (`ticket` in the API).")
 	}
 	return failed
-}
-
-// closed says when the window is open, what time it is there now and when it
-// opens next: at night nobody converts zones well.
-func (w *Window) closed(at time.Time) string {
-	const format = "Monday 2006-01-02 15:04 MST"
-	words := fmt.Sprintf("It is open only %s; there it is %s now.", w, at.In(w.zone).Format(format))
-	if next := w.NextWindow(at); !next.IsZero() {
-		words += fmt.Sprintf(" It opens next in %s, on %s.", rules.Words(next.Sub(at)), next.In(w.zone).Format(format))
-	}
-	return words
 }
 
 // refuse describes what failed. Allowed holds all the terms of the rule.
@@ -75,17 +63,4 @@ func noRule(req breakglass.PolicyRequest) breakglass.PolicyDecision {
 	return breakglass.PolicyDecision{Condition: breakglass.ConditionNoRule,
 		Message: fmt.Sprintf("No policy rule lets %q invoke profile %q, neither by name nor by group. "+
 			"`bgctl profiles` lists what you may invoke now, `bgctl whoami` the groups that policy sees.", req.Subject.Name, req.Profile)}
-}
-
-// list joins words for people: a, b or c.
-func list[T ~string](items []T, last string) string {
-	words := make([]string, len(items))
-	for i, item := range items {
-		words[i] = string(item)
-	}
-	n := len(words) - 1
-	if n < 1 {
-		return strings.Join(words, "")
-	}
-	return strings.Join(words[:n], ", ") + " " + last + " " + words[n]
 }

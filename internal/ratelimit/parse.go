@@ -1,8 +1,6 @@
 package ratelimit
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"time"
 
@@ -18,12 +16,6 @@ const (
 	MaxCount       = 10_000
 )
 
-// file is the form of a rate-limit file.
-type file struct {
-	Version string     `yaml:"version"`
-	Rules   []fileRule `yaml:"rules"`
-}
-
 type fileRule struct {
 	Name                string             `yaml:"name"`
 	Profiles            []string           `yaml:"profiles"`
@@ -37,19 +29,9 @@ type fileRule struct {
 // Parse reads a rate-limit file; name is for messages. The error is a
 // yamlfile.Problems with everything that is wrong.
 func Parse(name string, data []byte) (*Policy, error) {
-	f, at, problems := yamlfile.Decode[file](name, data)
-	if len(problems) > 0 && f.Version == "" && len(f.Rules) == 0 {
-		return nil, problems.Err() // nothing could be read: what is missing would only be noise
-	}
-	c := rules.NewChecker(at, problems)
-	var names []string
-	for _, r := range f.Rules {
-		names = append(names, r.Name)
-	}
-	c.Head(f.Version, names, "for no limits at all, leave rate_limit_file out of the configuration")
-	sum := sha256.Sum256(data)
-	p := &Policy{sha256: hex.EncodeToString(sum[:])}
-	for i, r := range f.Rules {
+	file, c := rules.Read(name, data, func(r fileRule) string { return r.Name }, "for no limits at all, leave rate_limit_file out of the configuration")
+	p := &Policy{sha256: rules.SHA256(data)}
+	for i, r := range file {
 		p.rules = append(p.rules, r.rule(c, fmt.Sprintf("rules[%d]", i)))
 	}
 	if err := c.Err(); err != nil {

@@ -1,5 +1,5 @@
-// Package rules holds what policy and rate-limit files have in common: the
-// checks of their shape, and the matching of profiles.
+// Package rules holds what the files of rules have in common: the checks of
+// their shape, people, and the matching of profiles.
 package rules
 
 import (
@@ -13,7 +13,7 @@ import (
 	"breakglass/internal/yamlfile"
 )
 
-// Version is the only version of both files.
+// Version is the only version of them all.
 const Version = "1"
 
 // Checker collects what is wrong with a file beyond its form.
@@ -115,4 +115,17 @@ func Words(d time.Duration) string {
 		}
 	}
 	return s
+}
+
+// List joins words for people: a, b or c.
+func List[T ~string](items []T, last string) string {
+	words := make([]string, len(items))
+	for i, item := range items {
+		words[i] = string(item)
+	}
+	n := len(words) - 1
+	if n < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:n], ", ") + " " + last + " " + words[n]
 }

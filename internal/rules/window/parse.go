@@ -1,4 +1,4 @@
-package policy
+package window
 
 import (
 	"fmt"
@@ -12,7 +12,8 @@ import (
 	"breakglass/internal/rules"
 )
 
-type fileTime struct {
+// File is the form of a window in a file of rules.
+type File struct {
 	Days     []string   `yaml:"days"`
 	Hours    *fileHours `yaml:"hours"`
 	Timezone *string    `yaml:"timezone"`
@@ -54,7 +55,8 @@ func weekdays() []string {
 	return names
 }
 
-func (t *fileTime) window(c *rules.Checker, at string) *Window {
+// Window checks what the file says at that path; without a File it is always open.
+func (t *File) Window(c *rules.Checker, at string) *Window {
 	if t == nil {
 		return nil
 	}
@@ -71,11 +73,11 @@ func (t *fileTime) window(c *rules.Checker, at string) *Window {
 	return w
 }
 
-func (t *fileTime) days(c *rules.Checker, at string) (days [7]bool) {
+func (t *File) days(c *rules.Checker, at string) (days [7]bool) {
 	for i, name := range t.Days {
 		d := slices.Index(weekdays(), name)
 		if d < 0 {
-			c.Add(fmt.Sprintf("%s[%d]", at, i), "%.64q is not a day: use %s", name, list(weekdays(), "or"))
+			c.Add(fmt.Sprintf("%s[%d]", at, i), "%.64q is not a day: use %s", name, rules.List(weekdays(), "or"))
 			continue
 		}
 		days[d] = true

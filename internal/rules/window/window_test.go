@@ -1,4 +1,4 @@
-package policy
+package window
 
 import (
 	"fmt"
@@ -10,6 +10,9 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"breakglass/internal/rules"
+	"breakglass/internal/yamlfile"
 )
 
 func instant(t *testing.T, s string) time.Time {
@@ -19,12 +22,16 @@ func instant(t *testing.T, s string) time.Time {
 	return at
 }
 
-// window reads the time of a rule through Parse, as a server does.
+// window reads a window as the files of rules have it.
 func window(t *testing.T, yaml string) *Window {
 	t.Helper()
-	p, err := Parse("policy.yaml", []byte("version: \"1\"\nrules:\n  - {name: r, users: [\"*\"], time: "+yaml+"}\n"))
-	require.NoError(t, err)
-	return p.rules[0].Window
+	form, at, problems := yamlfile.Decode[struct {
+		Time *File `yaml:"time"`
+	}]("rules.yaml", []byte("time: "+yaml+"\n"))
+	c := rules.NewChecker(at, problems)
+	w := form.Time.Window(c, "time")
+	require.NoError(t, c.Err())
+	return w
 }
 
 func TestWindowIsOpenFromItsStartAndClosedAtItsEnd(t *testing.T) {
