@@ -1,6 +1,8 @@
 package api_test
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -54,6 +56,7 @@ func TestPatternsAndChecksAgree(t *testing.T) {
 		"justification": {property(t, "Invocation", "justification"), breakglass.CheckJustification},
 		"ticket":        {property(t, "Invocation", "ticket"), breakglass.CheckTicket},
 		"reason":        {property(t, "Close", "reason"), breakglass.CheckClosedReason},
+		"comment":       {property(t, "Approve", "comment"), breakglass.CheckComment},
 	} {
 		for _, s := range append(samples, "a sentence with \u202e in the middle", "a sentence with a \u001b in it") {
 			assert.Equal(t, tc.check(s) == "", tc.schema.VisitJSON(s) == nil, "%s: %.40q (%d)", name, s, len([]rune(s)))
@@ -65,10 +68,13 @@ func TestPatternsAndChecksAgree(t *testing.T) {
 			assert.Error(t, property(t, "Name").VisitJSON(padded))
 		}
 	}
-	seconds := property(t, "Invocation", "duration_seconds")
-	for _, n := range []int64{-1, 0, 1, 59, 14399, 14400, 14401} {
-		ok := n != 0 && breakglass.CheckDuration(time.Duration(n)*time.Second) == ""
-		assert.Equal(t, ok, seconds.VisitJSON(float64(n)) == nil, n)
+	for _, n := range []int64{-1, 0, 1, 59, 14399, 14400, 14401, 28799, 28800, 28801} {
+		for body, check := range map[string]func(time.Duration) string{
+			"Invocation": breakglass.CheckDuration, "Extension": breakglass.CheckDuration, "NewAccessRequest": breakglass.CheckRequestDuration,
+		} {
+			ok := n != 0 && check(time.Duration(n)*time.Second) == ""
+			assert.Equal(t, ok, property(t, body, "duration_seconds").VisitJSON(float64(n)) == nil, "%s %d", body, n)
+		}
 	}
 }
 
@@ -83,10 +89,18 @@ func TestEnumerationsAgree(t *testing.T) {
 	assert.ElementsMatch(t, texts(breakglass.Statuses()), words("Status"))
 	assert.Equal(t, texts(breakglass.ReasonCodes()), words("ReasonCode"))
 	assert.ElementsMatch(t, texts(breakglass.EntryTypes()), words("EntryType"))
+	assert.Equal(t, texts(breakglass.RequestStatuses()), words("AccessRequestStatus"))
+	assert.Equal(t, texts(breakglass.Links()), words("Link"))
+	assert.ElementsMatch(t, texts([]breakglass.Outcome{breakglass.OutcomeAllowed, breakglass.OutcomeAbsent, breakglass.OutcomeDenied, breakglass.OutcomePending,
+		breakglass.OutcomeExpired, breakglass.OutcomeWithdrawn, breakglass.OutcomeExhausted, breakglass.OutcomeUnavailable}), words("LinkAnswer", "outcome"))
+	assert.Equal(t, []string{breakglass.StoryEvent, breakglass.StoryRequest, breakglass.StorySession}, words("Story", "kind"))
+	inTrail := append(texts(breakglass.Statuses()), texts(breakglass.RequestStatuses())...)
+	slices.Sort(inTrail)
+	assert.ElementsMatch(t, slices.Compact(inTrail), words("Entry", "status"))
 	assert.ElementsMatch(t, texts(breakglass.Roles()), words("Caller", "roles", "[]"))
 	assert.ElementsMatch(t, []string{string(breakglass.LimitCooldown), string(breakglass.LimitUserQuota), string(breakglass.LimitProfileQuota), string(breakglass.LimitMFAAttempts)}, words("Problem", "limit"))
 	assert.ElementsMatch(t, []string{breakglass.ConditionNoRule, breakglass.ConditionReasonCode, breakglass.ConditionTime, breakglass.ConditionMaxDuration,
-		breakglass.ConditionTicket, breakglass.ConditionProfileCap}, words("Problem", "condition"))
+		breakglass.ConditionTicket, breakglass.ConditionProfileCap, breakglass.ConditionMaxRenewals, breakglass.ConditionExtensions}, words("Problem", "condition"))
 	var codes []string
 	for code := range problem.Codes() {
 		codes = append(codes, string(code))
@@ -109,12 +123,16 @@ func TestQueryParametersAgree(t *testing.T) {
 	s.invoke(t, alice, "prod")
 	c, err := loadContract()
 	require.NoError(t, err)
-	valid := map[string][]string{"invoker": {"alice", "jürgen"}, "profile": {"prod"}, "status": {"active", "closed", "expired"}, "since": {"2026-03-01T00:00:00Z", "2026-03-01T00:00:00.5%2B02:00"},
+	valid := map[string][]string{"invoker": {"alice", "jürgen"}, "requester": {"alice"}, "decidable": {"true", "false"}, "profile": {"prod"}, "status": {"active", "closed", "expired"}, "since": {"2026-03-01T00:00:00Z", "2026-03-01T00:00:00.5%2B02:00"},
 		"until": {"2027-03-01T00:00:00z"}, "limit": {"1", "1000"}, "wait": {"1s", "9s", "10s", "59s", "60s", "1m", "1m0s"}, "after": {"0", "1"},
 		"reason_code": texts(breakglass.ReasonCodes()), "event": texts(breakglass.EntryTypes()), "cursor": {"AQAGTFRGbNlATxwMDzpbfZIBAgMEBQYHCA"}}
-	invalid := map[string][]string{"limit": {"0", "1001", "x"}, "wait": {"0s", "61s", "01s", "1s0m", "1.0s", "2m"}, "after": {"-1", "1.5"}, "status": {"open"}, "since": {"now"}, "event": {"x"}}
+	invalid := map[string][]string{"decidable": {"yes", "1", "TRUE"}, "limit": {"0", "1001", "x"}, "wait": {"0s", "61s", "01s", "1s0m", "1.0s", "2m"}, "after": {"-1", "1.5"}, "status": {"open"}, "since": {"now"}, "event": {"x"}}
 	s.handler.Drain() // nothing waits
-	for _, path := range []string{"/v1/breakglass", "/v1/events"} {
+	for _, path := range []string{"/v1/breakglass", "/v1/events", "/v1/requests"} {
+		valid, invalid := maps.Clone(valid), maps.Clone(invalid)
+		if path == "/v1/requests" {
+			valid["status"], invalid["status"] = texts(breakglass.RequestStatuses()), []string{"active", "PENDING"}
+		}
 		for _, p := range c.doc.Paths.Value(path).Get.Parameters {
 			if p.Value.In != "query" {
 				continue

@@ -303,7 +303,7 @@ func TestTokensThatAreWrongGet401AndAChallenge(t *testing.T) {
 			if !needsToken(route) {
 				continue
 			}
-			r := request{method: method, path: strings.ReplaceAll(path, "{id}", "0000000000000000"), header: http.Header{"Authorization": header}}
+			r := request{method: method, path: filled(path), header: http.Header{"Authorization": header}}
 			a := s.call(t, r)
 			assert.Equal(t, 401, a.status, "%s: %s", name, route)
 			assert.True(t, strings.HasPrefix(a.header.Get("WWW-Authenticate"), `Bearer realm="breakglass"`))

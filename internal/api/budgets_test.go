@@ -44,9 +44,12 @@ func TestPollingUsesUpNothingOfWhatAnEmergencyNeeds(t *testing.T) {
 	s := start(t, options{requests: 1, emergencies: 1})
 	s.pollUntilRefused(t, request{method: "GET", path: "/v1/breakglass", as: alice})
 	s.pollUntilRefused(t, request{method: "POST", path: "/v1/breakglass?dry_run=true", as: alice, body: body()})
+	assert.Equal(t, 429, s.call(t, post(alice, "/v1/requests", asking("prod"))).status, "asking for approval is no emergency")
 
 	ev := s.invoke(t, alice, "prod")
 	assert.Equal(t, 200, s.call(t, request{method: "POST", path: "/v1/breakglass/" + ev.ID + "/credentials", as: alice}).status)
+	assert.Equal(t, 200, s.call(t, post(alice, "/v1/credentials", `{"profile":"prod"}`)).status)
+	assert.Equal(t, 200, s.call(t, post(alice, "/v1/breakglass/"+ev.ID+"/extend", extending())).status)
 	assert.Equal(t, 200, s.call(t, request{method: "POST", path: "/v1/breakglass/" + ev.ID + "/close", as: alice, body: `{"reason":"over"}`}).status)
 }
 
@@ -56,9 +59,11 @@ func TestCallsOfAnEmergencyHaveABudgetToo(t *testing.T) {
 		{method: "POST", path: "/v1/breakglass", as: alice, body: "nonsense"},
 		{method: "POST", path: "/v1/breakglass/0123456789abcdef/close", as: bob, body: `{"reason":"x"}`},
 		{method: "POST", path: "/v1/breakglass/0123456789abcdef/credentials", as: sam},
+		{method: "POST", path: "/v1/credentials", as: auditor, body: `{"profile":"prod"}`},
+		{method: "POST", path: "/v1/breakglass/0123456789abcdef/extend", as: bot, body: extending()},
 	} {
 		a := s.pollUntilRefused(t, r)
-		assert.Contains(t, a.problem().Detail, "invocations, closes and credentials")
+		assert.Contains(t, a.problem().Detail, "invocations, extensions, closes and credentials")
 		assert.Equal(t, 200, s.call(t, request{method: "GET", path: "/v1/whoami", as: r.as}).status, "looking is another budget")
 	}
 }

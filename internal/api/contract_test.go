@@ -203,7 +203,7 @@ func (c *contract) checkOutside(t testing.TB, req *http.Request, a answer, code 
 	}
 	switch a.status {
 	case http.StatusNotFound:
-		assert.Contains(t, []string{"not_found", "event_not_found"}, code, "%s %s", req.Method, req.URL.Path)
+		assert.Contains(t, []string{"not_found", "event_not_found", "request_not_found"}, code, "%s %s", req.Method, req.URL.Path)
 	case http.StatusMethodNotAllowed:
 		assert.Equal(t, "method_not_allowed", code)
 		assert.NotEmpty(t, a.header.Get("Allow"))

@@ -3,8 +3,10 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -143,6 +145,152 @@ func TestFaultsOfSingleFields(t *testing.T) {
 			assert.Equal(t, []breakglass.FieldError{{Field: tc.field, Message: tc.message}}, e.Fields)
 		})
 	}
+}
+
+// decodeBody reads a body as the calls of the chain do.
+func decodeBody(t testing.TB, known fields, body any, text string, optional bool) *breakglass.Error {
+	t.Helper()
+	v, err := newRequestValidator()
+	require.NoError(t, err)
+	r := httptest.NewRequest(http.MethodPost, "/v1/x", strings.NewReader(text))
+	r.Header.Set("Content-Type", "application/json")
+	c := &call{h: &Handler{validate: v, draining: t.Context()}, w: recorder{ResponseWriter: httptest.NewRecorder()}, r: r}
+	return breakglass.AsError(c.read(known, body, optional))
+}
+
+// chainBodies are the bodies of the calls of the chain by name, each with a
+// valid text.
+func chainBodies() map[string]struct {
+	valid    string
+	optional bool
+	decode   func(t testing.TB, text string) (any, *breakglass.Error)
+} {
+	type entry = struct {
+		valid    string
+		optional bool
+		decode   func(t testing.TB, text string) (any, *breakglass.Error)
+	}
+	body := func(valid string, optional bool, make func() (fields, any)) entry {
+		return entry{valid, optional, func(t testing.TB, text string) (any, *breakglass.Error) {
+			known, out := make()
+			e := decodeBody(t, known, out, text, optional)
+			return out, e
+		}}
+	}
+	return map[string]entry{
+		"credentials": body(`{"profile":"prod"}`, false, func() (fields, any) { b := &credentialsRequest{}; return b.fields(), b }),
+		"extend": body(`{"justification":"Replica is still catching up","duration_seconds":14400,"totp":"123456"}`, false,
+			func() (fields, any) { b := &extendRequest{}; return b.fields(), b }),
+		"request": body(`{"profile":"prod","justification":"Rotate the certificate","ticket":"CHG-1","duration_seconds":28800}`, false,
+			func() (fields, any) { b := &newRequest{}; return b.fields(), b }),
+		"approve": body(`{"comment":"fine"}`, true, func() (fields, any) { b := &approveRequest{}; return b.fields(), b }),
+		"deny":    body(`{"reason":"freeze"}`, false, func() (fields, any) { b := &denyRequest{}; return b.fields(), b }),
+		"cancel":  body(`{"reason":"done"}`, true, func() (fields, any) { b := &cancelRequest{}; return b.fields(), b }),
+	}
+}
+
+func TestTheBodiesOfTheChainAreReadExactly(t *testing.T) {
+	for name, b := range chainBodies() {
+		out, e := b.decode(t, b.valid)
+		require.Nil(t, e, name)
+		again, err := json.Marshal(out)
+		require.NoError(t, err)
+		assert.JSONEq(t, b.valid, string(again), name)
+		_, e = b.decode(t, "")
+		assert.Equal(t, b.optional, e == nil, name)
+		_, e = b.decode(t, "{}")
+		assert.Equal(t, b.optional, e == nil, name)
+	}
+}
+
+func TestFaultsOfTheBodiesOfTheChain(t *testing.T) {
+	bodies := chainBodies()
+	for _, tc := range []struct {
+		body, text string
+		fields     []string // none: malformed
+	}{
+		{"credentials", `{}`, []string{"profile"}},
+		{"credentials", `{"profile":7,"Profile":"prod","invoker":"bob"}`, []string{"profile", "Profile", "invoker"}},
+		{"credentials", `{"profile":"prod","profile":"staging"}`, []string{"profile"}},
+		{"credentials", `{"profile":" prod"}`, []string{"profile"}},
+		{"credentials", `["prod"]`, nil},
+		{"extend", `{}`, []string{"justification"}},
+		{"extend", `{"justification":"short","duration_seconds":14401,"totp":"12345","reason_code":"incident"}`, []string{"reason_code", "justification", "duration_seconds", "totp"}},
+		{"extend", `{"justification":"Replica is still catching up","duration_seconds":0}`, []string{"duration_seconds"}},
+		{"extend", `{"justification":"Replica is still catching up","duration_seconds":18446744073}`, []string{"duration_seconds"}},
+		{"extend", `{"justification":"Replica is still catching up","duration_seconds":"1h","totp":123456}`, []string{"duration_seconds", "totp"}},
+		{"extend", `{"justification":"Replica is still \u202e catching up"}`, []string{"justification"}},
+		{"request", `{}`, []string{"profile", "justification"}},
+		{"request", `{"profile":"","justification":"short","ticket":"\u0007","duration_seconds":28801,"requester":"bob"}`,
+			[]string{"requester", "profile", "justification", "ticket", "duration_seconds"}},
+		{"request", `{"profile":"prod","justification":"Rotate the certificate","duration_seconds":-1}`, []string{"duration_seconds"}},
+		{"request", `{"profile":"prod","justification":"Rotate the certificate","duration_seconds":1e3}`, []string{"duration_seconds"}},
+		{"request", `{"profile":"prod","justification":"Rotate the certificate","duration_seconds":null,"ticket":null}`, []string{"duration_seconds", "ticket"}},
+		{"approve", `{"comment":"a\u001b[2Jb","reason":"x","by":"sam"}`, []string{"reason", "by", "comment"}},
+		{"approve", `{"comment":"` + strings.Repeat("x", 1001) + `"}`, []string{"comment"}},
+		{"approve", `{"comment":["x"]}`, []string{"comment"}},
+		{"approve", `null`, nil},
+		{"deny", `{}`, []string{"reason"}},
+		{"deny", `{"reason":"   "}`, []string{"reason"}},
+		{"deny", `{"reason":"` + strings.Repeat("x", 1001) + `","comment":"x"}`, []string{"comment", "reason"}},
+		{"cancel", `{"reason":"a\u2028b","force":true}`, []string{"force", "reason"}},
+		{"cancel", `{"reason":null}`, []string{"reason"}},
+		{"cancel", `{`, nil},
+	} {
+		_, e := bodies[tc.body].decode(t, tc.text)
+		require.NotNil(t, e, "%s %s", tc.body, tc.text)
+		checkRefusal(t, e)
+		if tc.fields == nil {
+			assert.Equal(t, breakglass.CodeMalformed, e.Code, tc.text)
+			continue
+		}
+		assert.ElementsMatch(t, tc.fields, fieldsOf(e), "%s %s", tc.body, tc.text)
+	}
+}
+
+func TestWordsThatMayBeLeftOutMayBeEmpty(t *testing.T) {
+	for _, name := range []string{"approve", "cancel"} {
+		field := map[string]string{"approve": "comment", "cancel": "reason"}[name]
+		for _, text := range []string{`""`, `"  "`, `"` + strings.Repeat("🔥", 1000) + `"`} {
+			_, e := chainBodies()[name].decode(t, `{"`+field+`":`+text+`}`)
+			assert.Nil(t, e, "%s %s", name, text)
+		}
+	}
+}
+
+// FuzzDecodeChain: as FuzzDecodeInvoke, for the other bodies.
+func FuzzDecodeChain(f *testing.F) {
+	bodies := chainBodies()
+	names := slices.Sorted(maps.Keys(bodies))
+	for i, name := range names {
+		f.Add(byte(i), []byte(bodies[name].valid))
+		f.Add(byte(i), []byte(`{"reason":"\ud83d","comment":"\u202e","profile":null,"duration_seconds":-0}`))
+	}
+	f.Fuzz(func(t *testing.T, which byte, text []byte) {
+		out, e := bodies[names[int(which)%len(names)]].decode(t, string(text))
+		if e != nil {
+			checkRefusal(t, e)
+			return
+		}
+		var bad error
+		switch b := out.(type) {
+		case *extendRequest:
+			in := breakglass.Extension{Justification: b.Justification}
+			if b.DurationSeconds != nil {
+				in.Duration = breakglass.Seconds(*b.DurationSeconds)
+			}
+			bad = in.Validate()
+		case *newRequest:
+			in := breakglass.NewRequest{Profile: b.Profile, Justification: b.Justification, Ticket: b.Ticket}
+			if b.DurationSeconds != nil {
+				in.Duration = breakglass.Seconds(*b.DurationSeconds)
+			}
+			bad = in.Validate()
+		}
+		if bad != nil {
+			t.Fatalf("%s is let through: %v", text, bad)
+		}
+	})
 }
 
 func TestCharactersAreCodePointsAtBothEnds(t *testing.T) {

@@ -43,7 +43,7 @@ const (
 const testPolicy = `
 version: "1"
 rules:
-  - {name: engineers, profiles: [prod, staging, limited, gone], groups: [engineers, security], max_duration: 4h}
+  - {name: engineers, profiles: [prod, staging, limited, gone], groups: [engineers, security], max_duration: 4h, max_extensions: 1}
   - {name: ticketed, profiles: [ticketed], groups: [engineers], max_duration: 30m, require_ticket: true, allowed_reason_codes: [incident]}
 `
 
@@ -63,11 +63,14 @@ type server struct {
 	service *breakglass.Service
 	handler *api.Handler
 	issuer  *switchedIssuer
-	auth    *switchedAuth
-	ready   atomic.Pointer[[]api.Check]
-	reloads atomic.Int64
-	http    *http.Server
-	dir     string
+	// The rules of the other links of the chain, which tests can change.
+	standing  atomic.Pointer[standing]
+	approvals atomic.Pointer[approvals]
+	auth      *switchedAuth
+	ready     atomic.Pointer[[]api.Check]
+	reloads   atomic.Int64
+	http      *http.Server
+	dir       string
 }
 
 type options struct {
@@ -160,8 +163,11 @@ func newService(t testing.TB, s *server, opts options, log *slog.Logger) *breakg
 		opts.limits = testLimits
 	}
 	if opts.profiles == nil {
-		opts.profiles = []string{"prod", "staging", "limited", "ticketed", "gone"}
+		opts.profiles = []string{"prod", "staging", "limited", "ticketed", "gone", "shared", "auto", "standing"}
 	}
+	access, approval := testStanding(), testApprovals()
+	s.standing.Store(&access)
+	s.approvals.Store(&approval)
 	rules, err := policy.Parse("policy.yaml", []byte(opts.policy))
 	require.NoError(t, err)
 	limits, err := ratelimit.Parse("ratelimit.yaml", []byte(opts.limits))
@@ -172,10 +178,12 @@ func newService(t testing.TB, s *server, opts options, log *slog.Logger) *breakg
 	}
 	return breakglass.New(breakglass.Config{
 		Store: s.store, Journal: opts.feed(s.store), Profiles: profiles, Issuer: s.issuer, Directory: s.auth,
-		Policy: func() (breakglass.Policy, error) { return rules, nil },
-		Limits: func() (breakglass.RateLimiter, error) { return limits, nil },
-		Sinks:  func(breakglass.EntryType, string) []string { return nil },
-		Now:    s.clock.Now, Log: log, MFA: &breakglass.MFA{Factors: newFactors(t), InvitationOnly: opts.invited},
+		Policy:    func() (breakglass.Policy, error) { return rules, nil },
+		Limits:    func() (breakglass.RateLimiter, error) { return limits, nil },
+		Access:    func() (breakglass.StandingPolicy, error) { return *s.standing.Load(), nil },
+		Approvals: func() (breakglass.ApprovalPolicy, error) { return *s.approvals.Load(), nil },
+		Sinks:     func(breakglass.EntryType, string) []string { return nil },
+		Now:       s.clock.Now, Log: log, MFA: &breakglass.MFA{Factors: newFactors(t), InvitationOnly: opts.invited},
 	})
 }
 
@@ -234,13 +242,18 @@ func (c *clock) advance(d time.Duration) {
 // switchedIssuer is the development issuer until it is told to fail.
 type switchedIssuer struct {
 	fail atomic.Pointer[breakglass.Error]
+	// meanwhile happens once, while credentials are made.
+	meanwhile atomic.Pointer[func()]
 }
 
-func (i *switchedIssuer) Issue(ctx context.Context, p breakglass.Profile, ev breakglass.Event, now time.Time) (breakglass.Credentials, error) {
+func (i *switchedIssuer) Issue(ctx context.Context, p breakglass.Profile, g breakglass.Grant, now time.Time) (breakglass.Credentials, error) {
 	if e := i.fail.Load(); e != nil {
 		return breakglass.Credentials{}, e
 	}
-	return issuer.Dev{}.Issue(ctx, p, ev, now)
+	if happens := i.meanwhile.Swap(nil); happens != nil {
+		(*happens)()
+	}
+	return issuer.Dev{}.Issue(ctx, p, g, now)
 }
 
 // switchedAuth is the real authentication until it is told to break.

@@ -3,7 +3,9 @@ package api_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +24,24 @@ const stranger = bob
 var states = map[string]breakglass.Status{"active": breakglass.StatusActive, "lapsed": breakglass.StatusActive,
 	"expired": breakglass.StatusExpired, "closed": breakglass.StatusClosed}
 
+// statesOf are the states of whatever a call on a target can be about.
+func statesOf(p breakglass.Permission) []string {
+	events, requests := slices.Sorted(maps.Keys(states)), slices.Sorted(maps.Keys(requestStates))
+	switch p.Call {
+	case breakglass.CallRequests, breakglass.CallRequestShow, breakglass.CallApprove, breakglass.CallDeny, breakglass.CallCancel:
+		return requests
+	case breakglass.CallWhy:
+		switch p.Target {
+		case breakglass.TargetRequested:
+			return events
+		case breakglass.TargetDecidable:
+			return requests
+		}
+		return slices.Concat(events, requests)
+	}
+	return events
+}
+
 // profileIn keeps the active and the lapsed events of one person apart.
 func profileIn(state string) string {
 	if state == "lapsed" {
@@ -33,6 +53,9 @@ func profileIn(state string) string {
 // put stores an event that relates to the caller as wanted.
 func (s *server) put(t *testing.T, caller string, target breakglass.Target, state string) string {
 	t.Helper()
+	if _, ok := requestStates[state]; ok {
+		return s.putRequest(t, caller, target, state)
+	}
 	now := s.clock.Now().UTC().Truncate(time.Microsecond)
 	ev := breakglass.Event{ID: breakglass.NewID(), Invoker: caller, RequestedBy: caller, Profile: profileIn(state), ReasonCode: breakglass.ReasonIncident,
 		Justification: "Primary DB down, INC-4711", DurationSeconds: 3600, Status: states[state], CreatedAt: now, UpdatedAt: now,
@@ -83,6 +106,22 @@ func ask(call breakglass.Call, target breakglass.Target, as, id, state string) r
 		r.method, r.path, r.body = "POST", "/v1/breakglass/"+id+"/close", `{"reason":"matrix"}`
 	case breakglass.CallCredentials:
 		r.method, r.path = "POST", "/v1/breakglass/"+id+"/credentials"
+	case breakglass.CallExtend:
+		r.method, r.path, r.body = "POST", "/v1/breakglass/"+id+"/extend", extending()
+	case breakglass.CallAccess:
+		r.method, r.path, r.body = "POST", "/v1/credentials", `{"profile":"`+profileIn(state)+`"}`
+	case breakglass.CallRequest:
+		r.method, r.path, r.body = "POST", "/v1/requests", asking("prod")
+	case breakglass.CallRequests:
+		r.path = "/v1/requests" + map[breakglass.Target]string{breakglass.TargetForeign: "?requester=" + stranger, breakglass.TargetDecidable: "?decidable=true"}[target]
+	case breakglass.CallRequestShow:
+		r.path = "/v1/requests/" + id
+	case breakglass.CallApprove, breakglass.CallCancel:
+		r.method, r.path = "POST", "/v1/requests/"+id+"/"+string(call)
+	case breakglass.CallDeny:
+		r.method, r.path, r.body = "POST", "/v1/requests/"+id+"/deny", `{"reason":"matrix"}`
+	case breakglass.CallWhy:
+		r.path = "/v1/why/" + id
 	case breakglass.CallFeed:
 		r.path = "/v1/events"
 	case breakglass.CallReload:
@@ -105,40 +144,65 @@ func ask(call breakglass.Call, target breakglass.Target, as, id, state string) r
 	return r
 }
 
-// expected is the answer to a call on an event in a state.
+// hiding is the code for what isn't there.
+func hiding(call breakglass.Call) breakglass.Code {
+	switch call {
+	case breakglass.CallRequestShow, breakglass.CallApprove, breakglass.CallDeny, breakglass.CallCancel:
+		return breakglass.CodeRequestNotFound
+	}
+	return breakglass.CodeEventNotFound
+}
+
+// expected is the answer to a call on an event or access request in a state.
 func expected(answer breakglass.Answer, call breakglass.Call, state string) (status int, code breakglass.Code) {
 	switch {
 	case answer == breakglass.Hide:
-		return 404, breakglass.CodeEventNotFound
+		return 404, hiding(call)
 	case answer == breakglass.Forbid:
 		return 403, breakglass.CodeForbidden
 	case call == breakglass.CallInvoke && state == "active":
 		return 409, breakglass.CodeAlreadyActive
 	case call == breakglass.CallInvoke:
 		return 201, ""
-	case state != "active" && (call == breakglass.CallClose || call == breakglass.CallCredentials):
+	case state != "active" && (call == breakglass.CallClose || call == breakglass.CallCredentials || call == breakglass.CallExtend):
+		return 409, breakglass.CodeInvalidTransition
+	case call == breakglass.CallRequest:
+		return 201, ""
+	case call == breakglass.CallAccess && state != "active":
+		return 403, breakglass.CodeAccessDenied
+	case (call == breakglass.CallApprove || call == breakglass.CallDeny || call == breakglass.CallCancel) && !open(call, state):
 		return 409, breakglass.CodeInvalidTransition
 	}
 	return 200, ""
 }
 
-// Every call by everybody on every event in every state: the answer is that of
-// the table, and nothing changes unless it says so.
+// relation is how the caller relates to what is about a target: the rules name a
+// delegate as an approver, too, and that counts for nothing.
+func relation(p breakglass.Permission, role breakglass.Role) breakglass.Target {
+	if p.Target == breakglass.TargetDecidable && role == breakglass.RoleDelegate && p.Call != breakglass.CallRequests {
+		return breakglass.TargetForeign
+	}
+	return p.Target
+}
+
+// Every call by everybody on every event and access request in every state: the
+// answer is that of the table, and nothing changes unless it says so.
 func TestEveryCallAnswersAsTheTableSays(t *testing.T) {
 	s := start(t, options{})
-	seen := 0
+	seen, all := 0, 0
 	for _, p := range breakglass.Permissions() {
+		all += (len(breakglass.Roles()) + 1) * len(statesOf(p))
 		for role, name := range holders() {
-			for state := range states {
+			for _, state := range statesOf(p) {
 				t.Run(fmt.Sprintf("%s %s %s by %s", p.Call, p.Target, state, name), func(t *testing.T) {
 					s := s
-					if p.Call == breakglass.CallInvoke {
-						s = start(t, options{}) // no other event stands in the way
+					if p.Call == breakglass.CallInvoke || p.Call == breakglass.CallAccess || p.Call == breakglass.CallRequest {
+						s = start(t, options{}) // nothing else is in the way, or gives access
 					}
 					id := s.put(t, name, p.Target, state)
-					before := s.events(t)
+					before, asked := s.events(t), s.accessRequests(t)
 					a := s.call(t, ask(p.Call, p.Target, name, id, state))
-					answer := breakglass.Permit(breakglass.Principal{Name: name, Roles: []breakglass.Role{role}}, p.Call, p.Target)
+					answer := breakglass.Permit(breakglass.Principal{Name: name, Roles: []breakglass.Role{role}}, p.Call, relation(p, role))
 					if strings.HasSuffix(strings.ToLower(string(p.Call)), "mfa") && answer == breakglass.Allow {
 						// What comes of it depends on the person's authenticator: mfa_test.go.
 						require.False(t, a.status == 403 && a.problem().Code == breakglass.CodeForbidden, "%s", a.body)
@@ -151,6 +215,7 @@ func TestEveryCallAnswersAsTheTableSays(t *testing.T) {
 						assert.Equal(t, code, a.problem().Code)
 						assert.NotContains(t, string(a.body), "secret_access_key")
 						assert.Equal(t, before, s.events(t), "a refusal changes nothing")
+						assert.Equal(t, asked, s.accessRequests(t), "a refusal changes nothing")
 					}
 					unauthenticated := ask(p.Call, p.Target, nobody, id, state)
 					assert.Equal(t, 401, s.call(t, unauthenticated).status)
@@ -159,20 +224,20 @@ func TestEveryCallAnswersAsTheTableSays(t *testing.T) {
 			}
 		}
 	}
-	assert.Equal(t, len(breakglass.Permissions())*(len(breakglass.Roles())+1)*len(states), seen)
+	assert.Equal(t, all, seen)
 }
 
-// A foreign event answers byte for byte as one that never was: body, headers
-// and status.
-func TestAForeignEventAnswersAsIfItWereNotThere(t *testing.T) {
+// A foreign event or access request answers byte for byte as one that never was:
+// body, headers and status.
+func TestWhatIsForeignAnswersAsIfItWereNotThere(t *testing.T) {
 	s := start(t, options{})
 	hidden := 0
 	for _, p := range breakglass.Permissions() {
 		for role, name := range holders() {
-			if breakglass.Permit(breakglass.Principal{Name: name, Roles: []breakglass.Role{role}}, p.Call, p.Target) != breakglass.Hide {
+			if breakglass.Permit(breakglass.Principal{Name: name, Roles: []breakglass.Role{role}}, p.Call, relation(p, role)) != breakglass.Hide {
 				continue
 			}
-			for state := range states {
+			for _, state := range statesOf(p) {
 				there := s.call(t, ask(p.Call, p.Target, name, s.put(t, name, p.Target, state), state))
 				not := s.call(t, ask(p.Call, p.Target, name, "0123456789abcdef", state))
 				there.header.Del("Date")
@@ -212,33 +277,42 @@ var fieldsOfOthers = map[string]string{"requested_by": `"sam@example.com"`, "eve
 	"created_at": `"2020-01-01T00:00:00Z"`, "updated_at": `"2020-01-01T00:00:00Z"`, "expires_at": `"2099-01-01T00:00:00Z"`, "closed_at": `"2020-01-01T00:00:00Z"`,
 	"closed_by": `"sam@example.com"`, "closed_reason": `"x"`, "request_id": `"spoofed-request"`, "policy_rule": `"root"`, "escalated": `false`,
 	"remaining_seconds": `99999`, "groups": `["security"]`, "roles": `["reviewer"]`, "authenticated_by": `"aws"`, "actor": `"sam@example.com"`, "name": `"sam@example.com"`,
-	"role_arn": `"arn:aws:iam::123456789012:role/Admin"`}
+	"role_arn": `"arn:aws:iam::123456789012:role/Admin"`, "sessions": `0`, "extensions": `0`, "warn_at": `"2099-01-01T00:00:00Z"`, "requester": `"sam@example.com"`,
+	"approval_rule": `"root"`, "approvals_required": `0`, "approvals": `[{"by":"sam@example.com","at":"2020-01-01T00:00:00Z"}]`, "auto_approved": `true`,
+	"approved_at": `"2020-01-01T00:00:00Z"`, "ended_at": `"2020-01-01T00:00:00Z"`, "ended_by": `"sam@example.com"`, "ended_reason": `"x"`, "correlation_id": `"spoofed-request"`,
+	"granted_by": `"policy"`, "by": `"sam@example.com"`}
 
 // Whatever a caller adds to a body has no effect: the call is refused, by
 // everybody's every role, and nothing is stored.
 func TestFieldsThatAreNotTheCallersHaveNoEffect(t *testing.T) {
 	s := start(t, options{})
-	var ev map[string]any
-	raw, err := json.Marshal(breakglass.View{Event: breakglass.Event{ClosedBy: "x", ClosedReason: "x", ClosedAt: time.Now(), Ticket: "x"}})
-	require.NoError(t, err)
-	require.NoError(t, json.Unmarshal(raw, &ev))
-	for _, field := range []string{"profile", "reason_code", "justification", "ticket", "duration_seconds", "invoker"} {
-		delete(ev, field) // the caller's own, see below
-	}
-	for field := range ev {
-		assert.Contains(t, fieldsOfOthers, field, "every field of an event is tried")
+	for _, full := range []any{breakglass.View{Event: breakglass.Event{ClosedBy: "x", ClosedReason: "x", ClosedAt: time.Now(), Ticket: "x", WarnAt: time.Now()}},
+		breakglass.RequestView{AccessRequest: breakglass.AccessRequest{Ticket: "x", ApprovedAt: time.Now(), EndedAt: time.Now(), EndedBy: "x", EndedReason: "x"}}} {
+		var fields map[string]any
+		raw, err := json.Marshal(full)
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(raw, &fields))
+		for _, field := range []string{"profile", "reason_code", "justification", "ticket", "duration_seconds", "invoker"} {
+			delete(fields, field) // the caller's own, see below
+		}
+		for field := range fields {
+			assert.Contains(t, fieldsOfOthers, field, "every field of an event or access request is tried")
+		}
 	}
 	for _, name := range holders() {
-		id := s.put(t, name, breakglass.TargetOwn, "active")
-		before := s.events(t)
-		for field, value := range fieldsOfOthers {
-			for path, b := range map[string]string{"/v1/breakglass": body(field + "=" + value), "/v1/breakglass/" + id + "/close": `{"reason":"x","` + field + `":` + value + `}`,
-				"/v1/breakglass/" + id + "/credentials": `{"` + field + `":` + value + `}`} {
-				a := s.call(t, request{method: "POST", path: path, as: name, body: b})
+		id, asked := s.put(t, name, breakglass.TargetOwn, "active"), s.put(t, name, breakglass.TargetDecidable, "request pending")
+		events, requests := s.events(t), s.accessRequests(t)
+		for path, valid := range map[string]string{"/v1/breakglass": body(), "/v1/breakglass/" + id + "/close": `{"reason":"x"}`, "/v1/breakglass/" + id + "/credentials": `{}`,
+			"/v1/breakglass/" + id + "/extend": extending(), "/v1/credentials": `{"profile":"prod"}`, "/v1/requests": asking("prod"),
+			"/v1/requests/" + asked + "/approve": `{"comment":"x"}`, "/v1/requests/" + asked + "/deny": `{"reason":"x"}`, "/v1/requests/" + asked + "/cancel": `{}`} {
+			for field, value := range fieldsOfOthers {
+				with := `{"` + field + `":` + value + strings.TrimSuffix(","+valid[1:], ",}")
+				a := s.call(t, post(name, path, strings.TrimSuffix(with, "}")+"}"))
 				require.Equal(t, 422, a.status, "%s %s by %s: %s", path, field, name, a.body)
 			}
 		}
-		assert.Equal(t, before, s.events(t))
+		assert.Equal(t, events, s.events(t))
+		assert.Equal(t, requests, s.accessRequests(t))
 	}
 }
 
@@ -334,7 +408,9 @@ func TestEntriesSayHowTheirActorWasAuthenticated(t *testing.T) {
 	ev := s.invoke(t, alice, "limited")
 	s.call(t, request{method: "POST", path: "/v1/breakglass/" + ev.ID + "/credentials", as: alice})
 	s.call(t, request{method: "POST", path: "/v1/breakglass/" + ev.ID + "/credentials", as: sam})
+	s.call(t, post(alice, "/v1/breakglass/"+ev.ID+"/extend", extending()))
 	s.call(t, request{method: "POST", path: "/v1/breakglass/" + ev.ID + "/close", as: alice, body: `{"reason":"done"}`})
+	s.everyDecision(t)
 	s.call(t, request{method: "POST", path: "/v1/breakglass", as: alice, body: body(`profile="limited"`)})
 	s.call(t, request{method: "POST", path: "/v1/breakglass", as: alice, body: `{`})
 	s.clock.advance(time.Hour)
@@ -345,16 +421,20 @@ func TestEntriesSayHowTheirActorWasAuthenticated(t *testing.T) {
 		assert.Equal(t, "127.0.0.1", e.Detail[breakglass.DetailClientAddr], "%s", e.Event)
 		types[e.Event] = true
 	}
+	byItself := []breakglass.EntryType{breakglass.EntryExpired, breakglass.EntryRequestExpired, breakglass.EntryExpiring}
 	for _, typ := range breakglass.EntryTypes() {
-		assert.Equal(t, typ != breakglass.EntryExpired, types[typ], "%s", typ)
+		assert.Equal(t, !slices.Contains(byItself, typ), types[typ], "%s", typ)
 	}
-	s.clock.advance(time.Hour)
+	s.ask(t, bob, "prod")
+	s.clock.advance(25 * time.Hour)
 	s.invoke(t, alice, "limited") // finds the expired one in its way
+	s.ask(t, bob, "prod")
 	for _, e := range s.entries(t) {
-		if e.Event == breakglass.EntryExpired {
+		if slices.Contains(byItself, e.Event) {
 			assert.NotContains(t, e.Detail, breakglass.DetailAuthenticatedBy, "nobody called for it")
 			types[e.Event] = true
 		}
 	}
 	assert.True(t, types[breakglass.EntryExpired])
+	assert.True(t, types[breakglass.EntryRequestExpired])
 }

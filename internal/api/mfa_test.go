@@ -15,7 +15,7 @@ import (
 const strictPolicy = `
 version: "1"
 rules:
-  - {name: strict, profiles: [strict], users: ["*"], mfa: {required: true, max_age: 15m}}
+  - {name: strict, profiles: [strict], users: ["*"], max_extensions: 1, mfa: {required: true, max_age: 15m}}
   - {name: open, users: ["*"]}
 `
 

@@ -2,11 +2,13 @@ package api
 
 import (
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/go-chi/chi/v5"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -19,6 +21,72 @@ func listQuery(raw string) (breakglass.EventQuery, query, *breakglass.Error) {
 	q := parseQuery(raw, &f, "invoker", "status", "profile", "reason_code", "since", "until", "limit", "cursor")
 	eq := eventQuery(q)
 	return eq, q, breakglass.AsError(f.err())
+}
+
+// listRequestsQuery reads the query of GET /v1/requests.
+func listRequestsQuery(raw string) (breakglass.RequestQuery, bool, query, *breakglass.Error) {
+	var f faults
+	q := parseQuery(raw, &f, "requester", "status", "profile", "decidable", "limit", "cursor")
+	rq, decidable := requestQuery(q)
+	return rq, decidable, q, breakglass.AsError(f.err())
+}
+
+func TestTheQueryOfAListingOfAccessRequests(t *testing.T) {
+	_, _, _, e := listRequestsQuery("status=active&limit=0&profile=&requester=%ff&cursor=x&decidable=yes&invoker=alice&since=2026-03-01T02:04:05Z")
+	assert.Equal(t, []string{"invoker", "since", "decidable", "requester", "profile", "status", "limit", "cursor"}, fieldsOf(e))
+	for raw, field := range map[string]string{"decidable=": "decidable", "decidable=TRUE": "decidable", "decidable=true&decidable=true": "decidable",
+		"status=Pending": "status", "limit=1001": "limit", "profile=%20prod": "profile", "Decidable=true": "Decidable"} {
+		_, _, _, e := listRequestsQuery(raw)
+		require.NotNil(t, e, raw)
+		assert.Equal(t, []string{field}, fieldsOf(e), raw)
+	}
+	rq, decidable, _, e := listRequestsQuery("requester=Alice%40Example.com&status=approved&profile=prod&limit=7")
+	require.Nil(t, e)
+	assert.Equal(t, breakglass.RequestQuery{Requester: "alice@example.com", Status: breakglass.RequestApproved, Profile: "prod", Limit: 7}, rq)
+	assert.False(t, decidable)
+	rq, decidable, _, e = listRequestsQuery("decidable=true")
+	require.Nil(t, e)
+	assert.Equal(t, breakglass.RequestQuery{Limit: 100}, rq)
+	assert.True(t, decidable)
+}
+
+// The listings of events and of access requests have one form of cursors, and
+// don't take each other's.
+func TestACursorIsOfOneKindOfListing(t *testing.T) {
+	at := breakglass.Position{CreatedAt: time.Date(2026, 3, 1, 2, 4, 5, 0, time.UTC), ID: "0123456789abcdef"}
+	eq, _, e := listQuery("profile=prod")
+	require.Nil(t, e)
+	rq, decidable, _, e := listRequestsQuery("profile=prod")
+	require.Nil(t, e)
+	ofEvents, ofRequests := encodeCursor(at, filterHash(eq)), encodeCursor(at, requestFilterHash(rq, decidable))
+	got, _, _, e := listRequestsQuery("profile=prod&limit=3&cursor=" + ofRequests)
+	require.Nil(t, e)
+	assert.Equal(t, &at, got.Before)
+	for _, raw := range []string{"profile=prod&cursor=" + ofEvents, "cursor=" + ofRequests, "profile=prod&decidable=true&cursor=" + ofRequests,
+		"profile=prod&status=pending&cursor=" + ofRequests, "profile=prod&requester=bob&cursor=" + ofRequests} {
+		_, _, _, e := listRequestsQuery(raw)
+		require.NotNil(t, e, raw)
+		assert.Equal(t, []string{"cursor"}, fieldsOf(e), raw)
+	}
+	_, _, e = listQuery("profile=prod&cursor=" + ofRequests)
+	require.NotNil(t, e)
+}
+
+func TestASessionNameIsReadFromThePathHoweverItIsEncoded(t *testing.T) {
+	for path, want := range map[string]string{
+		"/v1/why/alice@example.com.0123456789abcdef":   "alice@example.com.0123456789abcdef",
+		"/v1/why/alice%40example.com.0123456789abcdef": "alice@example.com.0123456789abcdef",
+		"/v1/why/a+b=c,d":       "a+b=c,d",
+		"/v1/why/a%2Bb%3Dc%2Cd": "a+b=c,d",
+		"/v1/why/a%2Fb":         "a/b",
+		"/v1/why/%252e":         "%2e",
+	} {
+		var got string
+		router := chi.NewRouter()
+		router.Get("/v1/why/{ref}", func(_ http.ResponseWriter, r *http.Request) { got = (&call{r: r}).ref() })
+		router.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, path, nil))
+		assert.Equal(t, want, got, path)
+	}
 }
 
 func TestQueryFaultsAreReportedTogether(t *testing.T) {

@@ -56,19 +56,30 @@ func (s *server) everyCall(t testing.TB, as string, each func(route string, a an
 	t.Helper()
 	for _, route := range s.handler.Routes() {
 		method, path, _ := strings.Cut(route, " ")
-		r := request{method: method, path: strings.ReplaceAll(path, "{id}", "0123456789abcdef"), as: as}
+		r := request{method: method, path: filled(path), as: as}
 		switch {
 		case path == "/v1/breakglass" && method == "POST":
 			r.body = body()
+		case path == "/v1/credentials":
+			r.body = `{"profile":"prod"}`
+		case path == "/v1/requests" && method == "POST":
+			r.body = asking("prod")
+		case strings.HasSuffix(path, "/extend"):
+			r.body = extending()
 		case strings.HasSuffix(path, "/confirm"), strings.HasSuffix(path, "/remove"):
 			r.body = `{"totp":"123456"}`
 		case strings.HasSuffix(path, "/reset"), strings.HasSuffix(path, "/invite"):
 			r.body = `{"name":"carol@example.com"}`
-		case strings.HasSuffix(path, "/close"):
+		case strings.HasSuffix(path, "/close"), strings.HasSuffix(path, "/deny"):
 			r.body = `{"reason":"x"}`
 		}
 		each(route, s.call(t, r))
 	}
+}
+
+// filled is the path of a route with something in it that isn't there.
+func filled(route string) string {
+	return strings.NewReplacer("{id}", "0123456789abcdef", "{ref}", "nobody.0123456789abcdef").Replace(route)
 }
 
 // needsToken says that a route, such as "GET /v1/whoami", is for known callers.
@@ -111,7 +122,8 @@ func TestWhatIsOutOfOrderIsA503WithoutItsCause(t *testing.T) {
 		if strings.HasSuffix(route, "/mfa/reset") || strings.HasSuffix(route, "/mfa/invite") {
 			return // for admins
 		}
-		if strings.Contains(route, "breakglass") || strings.Contains(route, "/mfa") {
+		if strings.Contains(route, "breakglass") || strings.Contains(route, "/mfa") || strings.Contains(route, "/requests") ||
+			strings.Contains(route, "/why") || strings.Contains(route, "/v1/credentials") {
 			assert.Equal(t, 503, a.status, "%s %s", route, a.body)
 			assert.Equal(t, breakglass.CodeUnavailable, a.problem().Code)
 			assert.NotContains(t, string(a.body), "closed")

@@ -26,8 +26,8 @@ const (
 	clocksDiffer = time.Minute
 )
 
-// trailFault is an event that the audit trail doesn't explain.
-type trailFault struct{ eventID, problem string }
+// trailFault is an event or access request that the audit trail doesn't explain.
+type trailFault struct{ id, problem string }
 
 // compareTrail holds the newest events and those that are active against the
 // audit trail. The chain of hashes shows that no entry was changed; this shows
@@ -93,13 +93,17 @@ func unexplained(ev breakglass.Event, entries trailEntries) string {
 	invoked, ok := entries[breakglass.EntryInvoked][ev.ID]
 	_, closed := entries[breakglass.EntryClosed][ev.ID]
 	_, expired := entries[breakglass.EntryExpired][ev.ID]
+	end := invoked.ExpiresAt
+	if extended, ok := entries[breakglass.EntryExtended][ev.ID]; ok {
+		end = extended.ExpiresAt
+	}
 	switch {
 	case !ok:
 		return "has no entry breakglass.invoked"
 	case invoked.Invoker != ev.Invoker, invoked.Profile != ev.Profile:
 		return "has another invoker or profile than its entry breakglass.invoked"
-	case !invoked.ExpiresAt.Equal(ev.ExpiresAt):
-		return "has another end than its entry breakglass.invoked"
+	case !end.Equal(ev.ExpiresAt):
+		return "has another end than its entries breakglass.invoked and breakglass.extended"
 	case ev.Status == breakglass.StatusClosed && !closed:
 		return "is closed without an entry breakglass.closed"
 	case ev.Status == breakglass.StatusExpired && !expired:
@@ -119,11 +123,13 @@ func (a *App) checkTrail(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, trailTimeout)
 	defer cancel()
 	faults, err := compareTrail(ctx, a.store, a.store, a.opts.Now())
+	requests, failed := compareApproved(ctx, a.store, a.store, a.opts.Now())
+	faults, err = append(faults, requests...), errors.Join(err, failed)
 	a.unexplained = len(faults)
 	a.metrics.unexplained.Set(float64(len(faults)))
 	for _, f := range faults[:min(len(faults), maxFaultsLogged)] {
-		a.opts.Log.Error("an event is not what the audit trail says: the database was changed by something else than this server",
-			"event_id", f.eventID, "problem", f.problem, "events", len(faults))
+		a.opts.Log.Error("an event or access request is not what the audit trail says: the database was changed by something else than this server",
+			"id", f.id, "problem", f.problem, "of", len(faults))
 	}
 	if err != nil {
 		return fmt.Errorf("compare the newest events with the audit trail: %w", err)

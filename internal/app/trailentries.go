@@ -46,9 +46,10 @@ func (t *trailReader) problem(ctx context.Context, ev breakglass.Event) (string,
 		return "", err
 	}
 	return unexplained(ev, trailEntries{
-		breakglass.EntryInvoked: near[breakglass.EntryInvoked],
-		breakglass.EntryClosed:  t.entries[breakglass.EntryClosed],
-		breakglass.EntryExpired: t.entries[breakglass.EntryExpired],
+		breakglass.EntryInvoked:  near[breakglass.EntryInvoked],
+		breakglass.EntryExtended: t.entries[breakglass.EntryExtended],
+		breakglass.EntryClosed:   t.entries[breakglass.EntryClosed],
+		breakglass.EntryExpired:  t.entries[breakglass.EntryExpired],
 	}), nil
 }
 
@@ -81,14 +82,14 @@ func (t *trailReader) confirm(ctx context.Context, id string) (string, error) {
 	}
 }
 
-// entriesSince returns the entries that begin and end events.
+// entriesSince returns the entries that begin, prolong and end events.
 func entriesSince(ctx context.Context, journal breakglass.Journal, since time.Time) (trailEntries, error) {
 	head, err := journal.Head(ctx)
 	if err != nil {
 		return nil, err
 	}
 	found := trailEntries{}
-	for _, typ := range []breakglass.EntryType{breakglass.EntryInvoked, breakglass.EntryClosed, breakglass.EntryExpired} {
+	for _, typ := range []breakglass.EntryType{breakglass.EntryInvoked, breakglass.EntryExtended, breakglass.EntryClosed, breakglass.EntryExpired} {
 		of := map[string]breakglass.LogEntry{}
 		found[typ] = of
 		q := breakglass.EntryQuery{Event: typ, Since: since, Limit: 1000}

@@ -99,8 +99,7 @@ func (r fileRule) enough(c *rules.Checker, at string, out breakglass.ApprovalRul
 	case out.Required > people:
 		c.Add(at+".approvals", "is %d, and approvers names %d: no request would ever be approved", out.Required, people)
 	case out.Required == people && listed(out.Requesters) && !slices.ContainsFunc(out.Requesters.Users, outsider):
-		c.Add(at+".approvals", "is %d, and each requester is one of the %d approvers: nobody approves their own request, so none would ever be approved",
-			out.Required, people)
+		c.Add(at+".approvals", "is %d, and each requester is one of the approvers, who are no more: nobody approves their own request, so none would ever be approved", people)
 	}
 }
 

@@ -227,3 +227,30 @@ func TestAnEndThatWasWrittenDownLateIsPartOfTheStory(t *testing.T) {
 	assert.Equal(t, breakglass.EntryExpired, story.Entries[len(story.Entries)-1].Event)
 	assert.Zero(t, w.count(t, breakglass.EntryExpiring), "a warning after the end helps nobody")
 }
+
+// More time is asked for as the time before it was: what a stolen token can't
+// begin it can't prolong either.
+func TestAnExtensionWantsTheSecondFactorOfItsRule(t *testing.T) {
+	onBothEngines(t, func(t *testing.T, s *strict) {
+		who := person("alice")
+		app := s.enrol(t, who)
+		ev, err := s.try(t, who, "prod", app.at(s.now))
+		require.NoError(t, err)
+		extend := func(code breakglass.TOTPCode) error {
+			in := more(10 * time.Minute)
+			in.TOTP = code
+			_, err := s.Extend(t.Context(), who, ev.ID, in)
+			return err
+		}
+		requireCode(t, breakglass.CodeMFARequired, extend(""))
+		requireCode(t, breakglass.CodeMFAInvalid, extend(app.at(s.now))) // used for the invocation
+		s.now = s.now.Add(30 * time.Second)
+		requireCode(t, breakglass.CodeMFAInvalid, extend(app.wrong(s.now, 1)))
+		require.NoError(t, extend(app.at(s.now)))
+		entries := s.trail(t)
+		last := entries[len(entries)-1]
+		assert.Equal(t, breakglass.EntryExtended, last.Event)
+		assert.Equal(t, "totp", last.Detail[breakglass.DetailMFA])
+		assert.Contains(t, s.types(t), "mfa.failed mfa_invalid")
+	})
+}

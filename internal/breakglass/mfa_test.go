@@ -63,7 +63,11 @@ func (s *strict) Decide(breakglass.PolicyRequest) breakglass.PolicyDecision {
 func (s *strict) Offer(breakglass.Subject, string, time.Time) (breakglass.Offer, bool) {
 	return breakglass.Offer{}, false
 }
-func (s *strict) SHA256() string { return "sha" }
+func (s *strict) Terms(breakglass.Subject, string) (breakglass.Terms, bool) {
+	return breakglass.Terms{Rule: "strict", MaxDuration: time.Hour, MaxExtensions: 1}, true
+}
+func (s *strict) Who(string) breakglass.People { return breakglass.People{} }
+func (s *strict) SHA256() string               { return "sha" }
 func (s *strict) CheckRateLimit(breakglass.History, string, string, time.Time) (breakglass.LimitDecision, error) {
 	if s.limits != nil {
 		return s.limits(), nil

@@ -36,6 +36,8 @@ type Config struct {
 
 	PolicyFile    string `yaml:"policy_file"`
 	RateLimitFile string `yaml:"rate_limit_file"`
+	AccessFile    string `yaml:"access_file"`
+	ApprovalsFile string `yaml:"approvals_file"`
 
 	STS    STS           `yaml:"sts"`
 	Audit  Audit         `yaml:"audit"`

@@ -88,7 +88,7 @@ func inspect(path string, data []byte) Inspected {
 
 // resolve makes relative paths start at dir.
 func (c *Config) resolve(dir string) {
-	for _, p := range []*string{&c.Store.SQLite.Path, &c.PolicyFile, &c.RateLimitFile,
+	for _, p := range []*string{&c.Store.SQLite.Path, &c.PolicyFile, &c.RateLimitFile, &c.AccessFile, &c.ApprovalsFile,
 		&c.TLS.CertFile, &c.TLS.KeyFile, &c.TLS.ClientCAFile, &c.Audit.File} {
 		resolve(p, dir)
 	}

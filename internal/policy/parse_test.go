@@ -50,6 +50,14 @@ func TestEveryMistakeIsReportedWithItsLine(t *testing.T) {
 		{"duration of zero", rule("name: a", "users: [a]", "max_duration: 0s"), "5: rules[0].max_duration: must be whole seconds from 1s to 4h, not 0s"},
 		{"duration over four hours", rule("name: a", "users: [a]", "max_duration: 4h0m1s"), "5: rules[0].max_duration: must be whole seconds from 1s to 4h, not 4h0m1s"},
 		{"negative duration", rule("name: a", "users: [a]", "max_duration: -1h"), "5: rules[0].max_duration: must be whole seconds"},
+		{"a session of under a minute", rule("name: a", "users: [a]", "max_session: 59s"), "5: rules[0].max_session: must be whole seconds from 1m to 12h, not 59s"},
+		{"a session of over twelve hours", rule("name: a", "users: [a]", "max_session: 12h0m1s"), "5: rules[0].max_session: must be whole seconds from 1m to 12h, not 12h0m1s"},
+		{"a session with half a second", rule("name: a", "users: [a]", "max_session: 60.5s"), "5: rules[0].max_session: must be whole seconds"},
+		{"renewals below none", rule("name: a", "users: [a]", "max_renewals: -1"), "5: rules[0].max_renewals: must be from 0 to 1000, not -1"},
+		{"too many renewals", rule("name: a", "users: [a]", "max_renewals: 1001"), "5: rules[0].max_renewals: must be from 0 to 1000, not 1001"},
+		{"renewals in words", rule("name: a", "users: [a]", "max_renewals: any"), `5: rules[0].max_renewals: must be a whole number, not "any"`},
+		{"extensions below none", rule("name: a", "users: [a]", "max_extensions: -1"), "5: rules[0].max_extensions: must be from 0 to 10, not -1"},
+		{"too many extensions", rule("name: a", "users: [a]", "max_extensions: 11"), "5: rules[0].max_extensions: must be from 0 to 10, not 11"},
 		{"max_age alone", rule("name: a", "users: [a]", "mfa: {max_age: 15m}"), "5: rules[0].mfa.max_age: has no meaning without required: true"},
 		{"max_age of two days", rule("name: a", "users: [a]", "mfa: {required: true, max_age: 48h}"), "5: rules[0].mfa.max_age: must be whole seconds from 1s to 24h, not 48h0m0s"},
 		{"max_age of nothing", rule("name: a", "users: [a]", "mfa: {required: true, max_age: 0s}"), "5: rules[0].mfa.max_age: must be whole seconds"},
@@ -138,6 +146,10 @@ func FuzzParsePolicy(f *testing.F) {
 			require.Equal(t, offer.Rule, d.Rule)
 			require.LessOrEqual(t, r.Duration, d.MaxDuration)
 			require.LessOrEqual(t, d.MaxDuration, breakglass.MaxDuration)
+			terms, ok := p.Terms(subject, profile)
+			require.True(t, ok)
+			require.Equal(t, terms.Rule, d.Rule)
+			require.True(t, p.Who(profile).Include(subject))
 		default:
 			require.NotEmpty(t, d.Condition)
 			require.NotEmpty(t, d.Message)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	ddb "github.com/aws/aws-sdk-go-v2/service/dynamodb"
@@ -13,22 +14,22 @@ import (
 	"breakglass/internal/breakglass"
 )
 
-// ActiveByExpiry implements breakglass.Store. It reads consistently: what was
-// invoked a moment ago is in it. An item of the agenda that doesn't lead to an
-// active event delays nobody: the look goes on behind it.
-func (s *Store) ActiveByExpiry(ctx context.Context, limit int) ([]breakglass.Event, error) {
+// Agenda implements breakglass.Store. It reads consistently: what was invoked a
+// moment ago is in it. An item of the agenda that doesn't lead to something open
+// delays nobody: the look goes on behind it.
+func (s *Store) Agenda(ctx context.Context, limit int) ([]breakglass.Task, error) {
 	if limit < 1 {
 		return nil, errLimit
 	}
-	var events []breakglass.Event
+	var tasks []breakglass.Task
 	var waiting []key
 	size := min(limit, maxKeys)
 	look := func() error {
-		found, err := s.standing(ctx, waiting)
+		found, err := s.kept(ctx, waiting)
 		if len(found) < len(waiting) { // the front is strewn: bigger steps
 			size = min(2*size, maxKeys)
 		}
-		events, waiting = append(events, found...), nil
+		tasks, waiting = append(tasks, found...), nil
 		return err
 	}
 	err := s.query(ctx, &ddb.QueryInput{
@@ -41,7 +42,7 @@ func (s *Store) ActiveByExpiry(ctx context.Context, limit int) ([]breakglass.Eve
 			return true, nil
 		}
 		err := look()
-		return len(events) < limit, err
+		return len(tasks) < limit, err
 	})
 	if err == nil && len(waiting) > 0 {
 		err = look()
@@ -49,23 +50,28 @@ func (s *Store) ActiveByExpiry(ctx context.Context, limit int) ([]breakglass.Eve
 	if err != nil {
 		return nil, unavailable(err)
 	}
-	return events[:min(len(events), limit)], nil
+	return tasks[:min(len(tasks), limit)], nil
+}
+
+// Claim implements breakglass.Store.
+func (s *Store) Claim(ctx context.Context, t breakglass.Task, now, until time.Time) error {
+	return s.claim(ctx, agendaKey(t), now, until)
 }
 
 var (
 	// errEnded and errElsewhere are what an item of the agenda can say wrongly.
-	errEnded     = errors.New("the event has ended or isn't there")
-	errElsewhere = errors.New("the event expires at another time")
+	errEnded     = errors.New("it has ended or isn't there")
+	errElsewhere = errors.New("it is due at another time")
 )
 
-// standing returns the events that these items of the agenda lead to. What
-// leads nowhere is left out, and removed when it is met again: the first time
-// the event may just have ended between two reads.
-func (s *Store) standing(ctx context.Context, agenda []key) ([]breakglass.Event, error) {
+// kept returns the tasks of these items of the agenda. What leads nowhere is
+// left out, and removed when it is met again: the first time the event or
+// request may just have ended between two reads.
+func (s *Store) kept(ctx context.Context, agenda []key) ([]breakglass.Task, error) {
 	var keys []key
-	asked := map[key]bool{} // two items may lead to one event; a batch may not ask twice
+	asked := map[key]bool{} // two items may lead to the same; a batch may not ask twice
 	for _, k := range agenda {
-		if e := eventOf(k); !asked[e] {
+		if e := promiser(k); !asked[e] {
 			asked[e] = true
 			keys = append(keys, e)
 		}
@@ -74,68 +80,75 @@ func (s *Store) standing(ctx context.Context, agenda []key) ([]breakglass.Event,
 	if err != nil {
 		return nil, err
 	}
-	var events []breakglass.Event
+	var tasks []breakglass.Task
 	tidying := true
 	for _, k := range agenda {
-		e, err := promised(k, found[eventOf(k)])
+		it := found[promiser(k)]
+		t, err := promised(k, it)
 		if err == nil {
-			events = append(events, e)
+			tasks = append(tasks, t)
 			continue
 		}
 		again := s.doubts.met(k)
 		switch wrong := errors.Is(err, errEnded) || errors.Is(err, errElsewhere); {
 		case !wrong && !again:
-			s.opts.Log.Error("an active event can't be read, so its expiry isn't recorded: its item was changed in the table behind the server's back",
-				"item", eventOf(k).pk, "error", err)
+			s.opts.Log.Error("an active event or open request can't be read, so its end isn't recorded: its item was changed in the table behind the server's back",
+				"item", promiser(k).pk, "error", err)
 		case wrong && again && tidying:
 			// It doesn't matter now whether that works; the next look tries again.
-			tidying = s.tidy(ctx, k, e, err) == nil
+			tidying = s.tidy(ctx, k, it, t, err) == nil
 		}
 	}
-	return events, nil
+	return tasks, nil
 }
 
-func eventOf(agenda key) key {
-	_, id, _ := strings.Cut(agenda.sk, "#")
-	return eventKey(id)
-}
-
-// promised is the event if it is active and expires when the agenda says.
-func promised(agenda key, it item) (breakglass.Event, error) {
+// promised is the task that an item of the agenda stands for, if the event or
+// request is open; the error says if it isn't, or is due at another time.
+func promised(agenda key, it item) (breakglass.Task, error) {
 	if it == nil {
-		return breakglass.Event{}, errEnded
+		return breakglass.Task{}, errEnded
 	}
-	e, err := decodeEvent(it)
+	var t breakglass.Task
+	var open bool
+	if strings.HasPrefix(promiser(agenda).pk, requestPrefix) {
+		r, err := decodeRequest(it)
+		if err != nil {
+			return t, err
+		}
+		t, open = breakglass.Task{At: r.ExpiresAt, RequestID: r.ID}, r.Status.Open()
+	} else {
+		e, err := decodeEvent(it)
+		if err != nil {
+			return t, err
+		}
+		t, open = breakglass.Task{At: e.DueAt(), EventID: e.ID}, e.Status == breakglass.StatusActive
+	}
 	switch {
-	case err != nil:
-		return e, err
-	case e.Status != breakglass.StatusActive:
-		return e, errEnded
-	case activeKey(e.ExpiresAt, e.ID) != agenda:
-		return e, errElsewhere
+	case !open:
+		return t, errEnded
+	case agendaKey(t) != agenda:
+		return t, errElsewhere
 	}
-	return e, nil
+	return t, nil
 }
 
 // tidy removes an item of the agenda that leads nowhere, or puts it in its
-// place, provided that the event still is as it was read.
-func (s *Store) tidy(ctx context.Context, agenda key, e breakglass.Event, why error) error {
-	check := &types.ConditionCheck{TableName: &s.opts.Table, Key: eventOf(agenda).item(),
-		ConditionExpression:       aws.String("attribute_not_exists(pk) OR #status <> :active"),
-		ExpressionAttributeNames:  map[string]string{"#status": attrStatus},
-		ExpressionAttributeValues: item{":active": text(string(breakglass.StatusActive))}}
+// place, provided that what it leads to still is as it was read.
+func (s *Store) tidy(ctx context.Context, agenda key, it item, t breakglass.Task, why error) error {
+	check := &types.ConditionCheck{TableName: &s.opts.Table, Key: promiser(agenda).item(), ConditionExpression: aws.String(condAbsent)}
+	if it != nil {
+		check.ConditionExpression, check.ExpressionAttributeValues = aws.String(condRev), item{":rev": number(num(it[attrRev]))}
+	}
 	items := []types.TransactWriteItem{{ConditionCheck: check},
 		{Delete: &types.Delete{TableName: &s.opts.Table, Key: agenda.item()}}}
 	if errors.Is(why, errElsewhere) {
-		check.ConditionExpression = aws.String("#status = :active AND expires_at = :at")
-		check.ExpressionAttributeValues[":at"] = text(stamp(e.ExpiresAt))
-		items = append(items, s.putAction(activeKey(e.ExpiresAt, e.ID).item()))
+		items = append(items, s.putAction(agendaKey(t).item()))
 	}
 	_, err := call(ctx, s, func(ctx context.Context) (*ddb.TransactWriteItemsOutput, error) {
 		return s.client.TransactWriteItems(ctx, &ddb.TransactWriteItemsInput{TransactItems: items, ClientRequestToken: aws.String(newToken())})
 	})
 	if err == nil {
-		s.opts.Log.Warn("tidied an item of the agenda that led to no active event", "item", agenda.sk, "cause", why)
+		s.opts.Log.Warn("tidied an item of the agenda that led to nothing open", "item", agenda.sk, "cause", why)
 	}
 	return err
 }

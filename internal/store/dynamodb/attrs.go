@@ -10,8 +10,8 @@ import (
 	"breakglass/internal/breakglass"
 )
 
-// Names of attributes. Those of the indexes must appear on events alone: an
-// item without them isn't in an index.
+// Names of attributes. Those of the indexes must appear on events and access
+// requests alone: an item without them isn't in an index.
 const (
 	attrPK        = "pk"
 	attrSK        = "sk"
@@ -64,9 +64,8 @@ func exactTime(t time.Time) time.Time { return fromMicros(micros(t)) }
 // exact brings an event's times to the form in which they are stored, so that
 // a notification carries the same event as a look-up.
 func exact(e breakglass.Event) breakglass.Event {
-	e.CreatedAt, e.UpdatedAt, e.ExpiresAt = exactTime(e.CreatedAt), exactTime(e.UpdatedAt), exactTime(e.ExpiresAt)
-	if !e.ClosedAt.IsZero() {
-		e.ClosedAt = exactTime(e.ClosedAt)
+	for _, t := range []*time.Time{&e.CreatedAt, &e.UpdatedAt, &e.ExpiresAt, &e.ClosedAt, &e.WarnAt} {
+		*t = exactTime(*t)
 	}
 	return e
 }
@@ -79,15 +78,14 @@ func encodeEvent(e breakglass.Event) item {
 		attrCreatedAt: text(stamp(e.CreatedAt)), attrExpiresAt: text(stamp(e.ExpiresAt)), "updated_at": text(stamp(e.UpdatedAt)),
 		"duration_seconds": number(e.DurationSeconds),
 	}
-	if !e.ClosedAt.IsZero() {
-		it["closed_at"] = text(stamp(e.ClosedAt))
-	}
-	for name, value := range map[string]string{
+	putTimes(it, map[string]time.Time{"closed_at": e.ClosedAt, "warn_at": e.WarnAt})
+	putTexts(it, map[string]string{
 		"requested_by": e.RequestedBy, attrReason: string(e.ReasonCode), "justification": e.Justification, "ticket": e.Ticket,
 		"closed_by": e.ClosedBy, "closed_reason": e.ClosedReason, "request_id": e.RequestID, "policy_rule": e.PolicyRule,
-	} {
-		if value != "" {
-			it[name] = text(value)
+	})
+	for name, n := range map[string]int{"sessions": e.Sessions, "extensions": e.Extensions} {
+		if n != 0 {
+			it[name] = number(int64(n))
 		}
 	}
 	if e.Escalated {
@@ -102,23 +100,57 @@ func decodeEvent(it item) (breakglass.Event, error) {
 		ReasonCode: breakglass.ReasonCode(str(it[attrReason])), Justification: str(it["justification"]), Ticket: str(it["ticket"]),
 		DurationSeconds: num(it["duration_seconds"]), Status: breakglass.Status(str(it[attrStatus])),
 		ClosedBy: str(it["closed_by"]), ClosedReason: str(it["closed_reason"]), RequestID: str(it["request_id"]),
-		PolicyRule: str(it["policy_rule"]),
+		PolicyRule: str(it["policy_rule"]), Sessions: int(num(it["sessions"])), Extensions: int(num(it["extensions"])),
 	}
 	if b, ok := it["escalated"].(*types.AttributeValueMemberBOOL); ok {
 		e.Escalated = b.Value
 	}
-	for name, t := range map[string]*time.Time{
-		attrCreatedAt: &e.CreatedAt, attrExpiresAt: &e.ExpiresAt, "updated_at": &e.UpdatedAt, "closed_at": &e.ClosedAt,
-	} {
-		value, present := it[name]
-		if !present && name == "closed_at" {
-			continue
-		}
-		parsed, err := time.Parse(stampLayout, str(value))
-		if err != nil {
-			return e, fmt.Errorf("event %q is damaged: %s: %w", e.ID, name, err)
-		}
-		*t = parsed
+	err := getTimes(it, map[string]*time.Time{attrCreatedAt: &e.CreatedAt, attrExpiresAt: &e.ExpiresAt, "updated_at": &e.UpdatedAt},
+		map[string]*time.Time{"closed_at": &e.ClosedAt, "warn_at": &e.WarnAt})
+	if err != nil {
+		return e, fmt.Errorf("event %q is damaged: %w", e.ID, err)
 	}
 	return e, nil
+}
+
+// putTexts adds those that aren't empty.
+func putTexts(it item, values map[string]string) {
+	for name, value := range values {
+		if value != "" {
+			it[name] = text(value)
+		}
+	}
+}
+
+// putTimes adds those that are set.
+func putTimes(it item, values map[string]time.Time) {
+	for name, at := range values {
+		if !at.IsZero() {
+			it[name] = text(stamp(at))
+		}
+	}
+}
+
+// getTimes reads times; those that are optional stay zero where they are absent.
+func getTimes(it item, required, optional map[string]*time.Time) error {
+	get := func(name string, t *time.Time) (err error) {
+		if *t, err = time.Parse(stampLayout, str(it[name])); err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	}
+	for name, t := range required {
+		if err := get(name, t); err != nil {
+			return err
+		}
+	}
+	for name, t := range optional {
+		if it[name] == nil {
+			continue
+		}
+		if err := get(name, t); err != nil {
+			return err
+		}
+	}
+	return nil
 }

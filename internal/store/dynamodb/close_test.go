@@ -26,8 +26,14 @@ func TestEveryMethodOfAClosedStoreSaysThatItIsClosed(t *testing.T) {
 			_, err := s.Events(ctx, breakglass.EventQuery{Limit: 1, Since: noon, Until: noon})
 			return err
 		},
-		"ActiveByExpiry":  func() error { _, err := s.ActiveByExpiry(ctx, 1); return err },
-		"ClaimExpiry":     func() error { return s.ClaimExpiry(ctx, e, noon, noon) },
+		"AccessRequest": func() error { _, err := s.AccessRequest(ctx, e.ID); return err },
+		"AccessRequests": func() error {
+			_, err := s.AccessRequests(ctx, breakglass.RequestQuery{Limit: 1, Now: noon})
+			return err
+		},
+		"Standing":        func() error { _, err := s.Standing(ctx, breakglass.Pair{Person: "alice", Profile: "prod"}); return err },
+		"Agenda":          func() error { _, err := s.Agenda(ctx, 1); return err },
+		"Claim":           func() error { return s.Claim(ctx, task(e), noon, noon) },
 		"LatestEntryTime": func() error { _, err := s.LatestEntryTime(ctx); return err },
 		"PurgeIdempotent": func() error { return s.PurgeIdempotent(ctx, noon) },
 		"Head":            func() error { _, err := s.Head(ctx); return err },

@@ -19,9 +19,9 @@ import (
 
 // conflict says that somebody else changed what a group had read.
 type conflict struct {
-	// existing are events that were taken for new and are there, or that their
-	// pair knows in another revision than they have.
-	existing []string
+	// existing are events and access requests that were taken for new and are
+	// there, or that their pair knows in another revision than they have.
+	existing []key
 	// atHead says that the trail has grown and nothing else was seen to have
 	// changed; head is its head, as far as DynamoDB has told it.
 	atHead bool
@@ -300,11 +300,11 @@ func (v *view) conflict(err error, actions []types.TransactWriteItem) (c *confli
 			if put == nil {
 				break
 			}
-			switch id := str(put.Item["event_id"]); {
-			case keyOf(put.Item) == keyHead:
+			switch k := keyOf(put.Item); {
+			case k == keyHead:
 				c.atHead, c.head = true, r.Item
-			case id != "" && keyOf(put.Item) == eventKey(id):
-				c.existing = append(c.existing, id)
+			case k == eventKey(str(put.Item["event_id"])), k == requestKey(str(put.Item["access_request_id"])):
+				c.existing = append(c.existing, k)
 			case put.Item["body"] != nil:
 				c.behind = true
 			case put.Item["before"] != nil:

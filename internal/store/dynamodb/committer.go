@@ -14,7 +14,7 @@ const (
 	// maxKeys is DynamoDB's limit for one BatchGetItem; a transaction names up
 	// to maxNamed guards, and the head comes with them.
 	maxKeys  = 100
-	maxNamed = 6
+	maxNamed = 8
 )
 
 // commitLoop runs the transactions of this server, one group after the other:
@@ -64,7 +64,7 @@ func (s *Store) runGroup(group []*request) (left []*request) {
 	defer s.lost(&group) // a test's FailNow inside fn ends this goroutine
 	ctx, cancel := context.WithTimeout(s.life, s.opts.Patience)
 	defer cancel()
-	existing, damaged := map[string]bool{}, map[key]bool{}
+	existing, damaged := map[key]bool{}, map[key]bool{}
 	wait, capacity := backoff{most: maxPause}, backoff{}
 	var scarce error
 	for most := len(group); ; {
@@ -84,7 +84,7 @@ func (s *Store) runGroup(group []*request) (left []*request) {
 			}
 		}
 		var u *unresolved
-		if err != nil && ctx.Err() != nil && scarce != nil && !errors.As(err, &u) {
+		if err != nil && ctx.Err() != nil && scarce != nil && !(errors.As(err, &u) && u.uncertain) {
 			err = scarce // time ran out over that
 		}
 		if err != nil && s.life.Err() != nil && !(errors.As(err, &u) && u.uncertain) {
@@ -103,8 +103,8 @@ func (s *Store) runGroup(group []*request) (left []*request) {
 			group = nil
 			return nil
 		}
-		for _, id := range lost.existing {
-			existing[id] = true
+		for _, k := range lost.existing {
+			existing[k] = true
 		}
 		for _, k := range lost.damaged {
 			damaged[k] = true
@@ -117,11 +117,11 @@ var errAgain = &conflict{}
 
 // attempt runs as many requests of the group as fit into one transaction over
 // a fresh view, and commits.
-func (s *Store) attempt(ctx context.Context, group []*request, existing map[string]bool, damaged map[key]bool) (fits int, err error) {
+func (s *Store) attempt(ctx context.Context, group []*request, existing, damaged map[key]bool) (fits int, err error) {
 	v := newView(s, existing)
 	v.damaged = damaged
-	for id := range existing {
-		v.event(id)
+	for k := range existing {
+		v.record(k)
 	}
 	for _, r := range group {
 		if len(v.guards) > maxKeys-maxNamed {

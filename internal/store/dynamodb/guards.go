@@ -132,13 +132,8 @@ func (p *pair) note(e revised) error {
 	return nil
 }
 
-// newer is the order of listings: by created_at, then by id.
-func newer(a, b breakglass.Event) bool {
-	if c := a.CreatedAt.Compare(b.CreatedAt); c != 0 {
-		return c > 0
-	}
-	return a.ID > b.ID
-}
+// newer is the order of listings.
+func newer(a, b breakglass.Event) bool { return order(placeOf(a), placeOf(b)) > 0 }
 
 // head is the end of the audit trail.
 type head struct {

@@ -132,25 +132,45 @@ func (s *Store) Entries(ctx context.Context, q breakglass.EntryQuery) ([]breakgl
 			return nil, q.After, nil
 		}
 	}
-	entries, through, err := s.search(ctx, q, head)
+	end, err := s.searchEnd(ctx, q, head)
 	if err != nil {
 		return nil, 0, unavailable(err)
+	}
+	entries, through, err := s.search(ctx, q, end)
+	if err != nil {
+		return nil, 0, unavailable(err)
+	}
+	if through >= end && len(entries) < q.Limit {
+		through = head // nothing behind the end is asked for
 	}
 	return entries, through, nil
 }
 
-func (s *Store) search(ctx context.Context, q breakglass.EntryQuery, head int64) (entries []breakglass.LogEntry, through int64, err error) {
+// searchEnd is the seq up to which the query asks.
+func (s *Store) searchEnd(ctx context.Context, q breakglass.EntryQuery, head int64) (int64, error) {
+	if q.Until.IsZero() {
+		return head, nil
+	}
+	until := micros(q.Until)
+	if fromMicros(until).Before(q.Until) {
+		until++
+	}
+	_, end, err := s.bisect(ctx, max(q.After, 0), head, until)
+	return end - 1, err
+}
+
+func (s *Store) search(ctx context.Context, q breakglass.EntryQuery, last int64) (entries []breakglass.LogEntry, through int64, err error) {
 	after := max(q.After, 0)
 	if !q.Since.IsZero() {
-		if after, err = s.before(ctx, after, head, micros(q.Since)); err != nil {
+		if after, _, err = s.bisect(ctx, after, last, micros(q.Since)); err != nil {
 			return nil, 0, err
 		}
 	}
 	wait := backoff{}
-	for start := time.Now(); after < head; {
-		last, full := after, false
-		err := s.bucket(ctx, after, head, q, func(seq int64, e breakglass.LogEntry) bool {
-			last = seq
+	for start := time.Now(); after < last; {
+		seen, full := after, false
+		err := s.bucket(ctx, after, last, q, func(seq int64, e breakglass.LogEntry) bool {
+			seen = seq
 			if matches(e, q) {
 				entries = append(entries, e)
 			}
@@ -160,20 +180,20 @@ func (s *Store) search(ctx context.Context, q breakglass.EntryQuery, head int64)
 		if err != nil {
 			return nil, 0, err
 		}
-		if last == after {
+		if seen == after {
 			gone, err := s.gone(ctx, after+1)
 			switch {
 			case err != nil:
 				return nil, 0, err
 			case gone:
-				last = after + 1
+				seen = after + 1
 			case !wait.sleep(ctx):
 				return nil, 0, ctx.Err()
 			default:
 				continue
 			}
 		}
-		if after = last; full || time.Since(start) > searchTime {
+		if after = seen; full || time.Since(start) > searchTime {
 			break
 		}
 	}
@@ -227,17 +247,18 @@ func matches(e breakglass.LogEntry, q breakglass.EntryQuery) bool {
 		(q.Profile == "" || e.Profile == q.Profile) && (q.Since.IsZero() || !e.Timestamp.Before(exactTime(q.Since)))
 }
 
-// before returns the seq before the first entry in (after, head] that can be as
-// late as since: everything up to it is earlier. The latest timestamp so far
-// never falls as seq rises, which makes it a bisection. Where an entry isn't
-// there, the ones below it tell.
+// bisect finds the first entry in (after, head] that can be as late as an
+// instant: it is in (low, high], where head+1 stands for "none". The latest
+// timestamp so far never falls as seq rises. Where an entry isn't there, the
+// ones below it tell, and when these are missing, too, high is more than the one
+// behind low.
 //
 // That timestamp, the attribute high, is not in the hash of an entry. Who
 // changes the table can therefore make a search by time miss entries, until
 // somebody reads without one, as verification does. What the entry itself says
 // counts where it is later.
-func (s *Store) before(ctx context.Context, after, head, since int64) (int64, error) {
-	low, high := after, head+1 // head+1 stands for "none"
+func (s *Store) bisect(ctx context.Context, after, head, instant int64) (low, high int64, err error) {
+	low, high = after, head+1
 	for low+1 < high {
 		middle := low + (high-low)/2
 		it, err := s.get(ctx, entryKey(middle))
@@ -247,16 +268,16 @@ func (s *Store) before(ctx context.Context, after, head, since int64) (int64, er
 		}
 		switch {
 		case err != nil:
-			return 0, err
-		case it == nil: // nothing from low on: the search begins there
-			return low, nil
-		case latestOf(it) < since:
+			return 0, 0, err
+		case it == nil: // nothing from low on
+			return low, high, nil
+		case latestOf(it) < instant:
 			low = middle
 		default:
 			high = middle
 		}
 	}
-	return high - 1, nil
+	return low, high, nil
 }
 
 // maxGap bounds the look for an entry below one that isn't there.

@@ -64,9 +64,10 @@ func TestASearchByTimeCopesWithWhatWasTamperedWith(t *testing.T) {
 				c.tamper(seq)
 			}
 			for want := int64(1); want <= n; want++ {
-				from, err := s.before(t.Context(), 0, n, micros(noon.Add(time.Duration(want-1)*time.Minute)))
+				from, end, err := s.bisect(t.Context(), 0, n, micros(noon.Add(time.Duration(want-1)*time.Minute)))
 				require.NoError(t, err)
 				require.LessOrEqual(t, from, want-1, "nothing is missed")
+				require.GreaterOrEqual(t, end, want, "nor at the end of a search")
 				require.GreaterOrEqual(t, from, want-1-4, "the search begins near %d", want)
 			}
 		})

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
+
+	"breakglass/internal/breakglass"
 )
 
 // item is an item as DynamoDB has it.
@@ -49,12 +51,44 @@ var escaper = strings.NewReplacer("%", "%25", "#", "%23")
 // into a sort key (1,024 bytes).
 func escape(s string) string { return escaper.Replace(s) }
 
-func eventKey(id string) key                { return key{"event#" + id, "event"} }
-func pairKey(invoker, profile string) key   { return key{"pair#" + escape(invoker), escape(profile)} }
-func userKey(invoker string) key            { return key{"user#" + escape(invoker), "history"} }
-func profileKey(profile string) key         { return key{"profile#" + escape(profile), "history"} }
-func pageKey(history key, page int64) key   { return key{history.pk, fmt.Sprintf("page#%08d", page)} }
-func activeKey(at time.Time, id string) key { return key{pkActive, stamp(at) + "#" + id} }
+func eventKey(id string) key              { return key{"event#" + id, "event"} }
+func pairKey(invoker, profile string) key { return key{"pair#" + escape(invoker), escape(profile)} }
+func userKey(invoker string) key          { return key{"user#" + escape(invoker), "history"} }
+func profileKey(profile string) key       { return key{"profile#" + escape(profile), "history"} }
+func pageKey(history key, page int64) key { return key{history.pk, fmt.Sprintf("page#%08d", page)} }
+func requestKey(id string) key            { return key{"request#" + id, "request"} }
+func requestsKey(p breakglass.Pair) key {
+	return key{"requests#" + escape(p.Person), escape(p.Profile)}
+}
+
+// agendaKey is the place of a task on the agenda: in the order of the moments.
+// An id never holds the separator, so events and requests are told apart.
+func agendaKey(t breakglass.Task) key {
+	if t.RequestID != "" {
+		return key{pkActive, stamp(t.At) + "#" + requestPrefix + t.RequestID}
+	}
+	return key{pkActive, stamp(t.At) + "#" + t.EventID}
+}
+
+const requestPrefix = "request#"
+
+func dueEvent(e breakglass.Event) key {
+	return agendaKey(breakglass.Task{At: e.DueAt(), EventID: e.ID})
+}
+
+func dueRequest(r breakglass.AccessRequest) key {
+	return agendaKey(breakglass.Task{At: r.ExpiresAt, RequestID: r.ID})
+}
+
+// promiser is the item of the event or access request that a place on the
+// agenda leads to.
+func promiser(agenda key) key {
+	_, id, _ := strings.Cut(agenda.sk, "#")
+	if id, ok := strings.CutPrefix(id, requestPrefix); ok {
+		return requestKey(id)
+	}
+	return eventKey(id)
+}
 
 func entryKey(seq int64) key {
 	return key{fmt.Sprintf("journal#%013d", (seq-1)/bucketSize), fmt.Sprintf("%019d", seq)}

@@ -138,7 +138,7 @@ func (s *restore) event(e breakglass.Event) error {
 		return err
 	}
 	if e.Status == breakglass.StatusActive {
-		if err := s.batch.put(s.ctx, activeKey(e.ExpiresAt, e.ID).item()); err != nil {
+		if err := s.batch.put(s.ctx, dueEvent(e).item()); err != nil {
 			return err
 		}
 	}

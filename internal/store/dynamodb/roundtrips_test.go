@@ -1,6 +1,7 @@
 package dynamodb
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -145,7 +146,62 @@ func TestFewCallsToDynamoDB(t *testing.T) {
 			return tx.Append(sampleEntry(breakglass.EntryClosed, ended, noon), &ended, nil)
 		})
 	}), "a close")
-	require.Equal(t, map[string]int{"Query": 1}, c.of(t, func() error { _, err := s.ActiveByExpiry(t.Context(), 1); return err }), "a look of the sweeper")
+	require.Equal(t, map[string]int{"Query": 1}, c.of(t, func() error { _, err := s.Agenda(t.Context(), 1); return err }), "a look of the sweeper")
+}
+
+// TestFewCallsForAccessRequests: what a decision needs comes in one read, when
+// the pair is named beside the id or alone.
+func TestFewCallsForAccessRequests(t *testing.T) {
+	o := newTable(t)
+	c := newCounter(t, o.Endpoint)
+	o.Endpoint, o.PollEvery = c.URL, time.Hour
+	s := openTest(t, o)
+	r := sampleRequest("alice", "prod", noon)
+	pair := pairOf(r)
+	once := map[string]int{"BatchGetItem": 1, "TransactWriteItems": 1}
+	entry := breakglass.LogEntry{Timestamp: noon, Event: breakglass.EntryRequestCreated, Actor: "alice", Profile: "prod"}
+	require.Equal(t, once, c.of(t, func() error {
+		return s.Update(t.Context(), breakglass.Keys{Requests: pair}, func(tx breakglass.Tx) error {
+			_, err := tx.FindOpenRequests(pair)
+			return errors.Join(err, tx.PutAccessRequest(r), tx.Append(entry, nil, nil))
+		})
+	}), "a request")
+	look := func(keys breakglass.Keys, put bool) map[string]int {
+		return c.of(t, func() error {
+			return s.Update(t.Context(), keys, func(tx breakglass.Tx) error {
+				var now breakglass.AccessRequest
+				var err error
+				if keys.RequestID != "" {
+					now, err = tx.AccessRequest(r.ID)
+				} else {
+					var open breakglass.OpenRequests
+					open, err = tx.FindOpenRequests(pair)
+					now = *open.Pending
+				}
+				if put && err == nil {
+					now.Sessions++
+					err = tx.PutAccessRequest(now)
+				}
+				return errors.Join(err, tx.Append(entry, nil, nil))
+			})
+		})
+	}
+	require.Equal(t, once, look(breakglass.Keys{RequestID: r.ID}, false), "an entry about it")
+	require.Equal(t, once, look(breakglass.Keys{RequestID: r.ID, Requests: pair}, true), "a change, named by id and pair")
+	require.Equal(t, once, look(breakglass.Keys{Requests: pair}, true), "a change, named by its pair")
+	require.Equal(t, map[string]int{"BatchGetItem": 2, "TransactWriteItems": 1}, look(breakglass.Keys{RequestID: r.ID}, true),
+		"a change, named by its id alone: the pair is read when it is known")
+	require.Equal(t, map[string]int{"BatchGetItem": 1}, c.of(t, func() error { _, err := s.Standing(t.Context(), pair); return err }), "what somebody has")
+	e := sampleEvent("alice", "prod", noon)
+	require.NoError(t, invoke(t, s, e))
+	require.Equal(t, once, c.of(t, func() error {
+		return s.Update(t.Context(), breakglass.Keys{EventID: e.ID, Invoker: "alice", Profile: "prod"}, func(tx breakglass.Tx) error {
+			now, err := tx.Event(e.ID)
+			now.Sessions++
+			return errors.Join(err, tx.PutEvent(now), tx.Append(sampleEntry(breakglass.EntryCredentialsIssued, e, noon), nil, nil))
+		})
+	}), "credentials under an event whose pair is named")
+	require.Equal(t, map[string]int{"GetItem": 1}, c.of(t, func() error { _, err := s.AccessRequest(t.Context(), r.ID); return err }), "one request")
 }
 
 // TestCallersShareTransactions: what waits while one transaction is under way

@@ -207,7 +207,7 @@ func TestThePolicyOfTheServerIsEnoughAndNotMore(t *testing.T) {
 		require.NoError(t, err)
 		_, err = s.Events(t.Context(), breakglass.EventQuery{Invoker: "alice", Limit: 5, Now: noon})
 		require.NoError(t, err)
-		require.NoError(t, s.ClaimExpiry(t.Context(), e, noon, noon.Add(time.Second)))
+		require.NoError(t, s.Claim(t.Context(), task(e), noon, noon.Add(time.Second)))
 		due, _, err := s.DueDeliveries(t.Context(), "siem", noon, 10)
 		require.NoError(t, err)
 		require.NoError(t, s.ClaimDelivery(t.Context(), due[0], noon, noon.Add(time.Minute)))

@@ -29,10 +29,11 @@ var _ breakglass.Tx = (*tx)(nil)
 
 // write is one buffered write; exactly one of the pointers is set.
 type write struct {
-	event  *breakglass.Event
-	idem   *breakglass.Idempotent
-	factor *factorWrite
-	entry  *entryWrite
+	event   *breakglass.Event
+	request *breakglass.AccessRequest
+	idem    *breakglass.Idempotent
+	factor  *factorWrite
+	entry   *entryWrite
 }
 
 type entryWrite struct {
@@ -242,9 +243,15 @@ func (t *tx) reserve() bool {
 		switch {
 		case w.event != nil:
 			single++ // on the agenda
+			if !t.v.isNew(*w.event) {
+				single++ // where it was
+			}
 			for _, k := range t.v.touches(*w.event) {
 				touched[k] = true
 			}
+		case w.request != nil:
+			single += 2
+			touched[requestKey(w.request.ID)], touched[requestsKey(pairOf(*w.request))] = true, true
 		case w.idem != nil:
 			touched[idempotencyKey(w.idem.Caller, w.idem.Key)] = true
 		case w.factor != nil:
@@ -271,10 +278,15 @@ func (t *tx) reserve() bool {
 // touches are the guards that a write of the event changes.
 func (v *view) touches(e breakglass.Event) []key {
 	keys := []key{eventKey(e.ID), pairKey(e.Invoker, e.Profile)}
-	if v.event(e.ID).rev <= 0 && v.pair(e.Invoker, e.Profile).known(e.ID) == nil {
+	if v.isNew(e) {
 		keys = append(keys, userKey(e.Invoker), profileKey(e.Profile))
 	}
 	return keys
+}
+
+// isNew reports whether nothing that was read knows the event.
+func (v *view) isNew(e breakglass.Event) bool {
+	return v.event(e.ID).rev <= 0 && v.pair(e.Invoker, e.Profile).known(e.ID) == nil
 }
 
 // append takes an entry into the view.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"breakglass/internal/breakglass"
 )
@@ -19,9 +21,9 @@ type view struct {
 	entries []*entryWrite // in the order of the trail
 	created []item        // entries, sealed
 	extra   []item        // other new items that nothing guards: deliveries
-	// existing are events that the group took for new in an earlier attempt,
-	// and that were there.
-	existing map[string]bool
+	// existing are events and access requests that the group took for new in an
+	// earlier attempt, and that were there.
+	existing map[key]bool
 	// damaged are guards that an earlier attempt has shown to contradict what is stored.
 	damaged map[key]bool
 	// torn says that some function looked at several guards, so that only a
@@ -53,9 +55,15 @@ func (v *view) need(k breakglass.Keys) {
 	if k.Factor != "" {
 		v.factor(k.Factor)
 	}
+	if k.RequestID != "" {
+		v.accessRequest(k.RequestID)
+	}
+	if k.Requests.Person != "" && k.Requests.Profile != "" {
+		v.openRequests(k.Requests)
+	}
 }
 
-func newView(s *Store, existing map[string]bool) *view {
+func newView(s *Store, existing map[key]bool) *view {
 	v := &view{s: s, guards: map[key]guarded{}, agenda: map[key]bool{}, existing: existing, touched: map[key]bool{}}
 	v.head = guardOf(v, keyHead, func(g guard) *head { return &head{guard: g} })
 	return v
@@ -77,6 +85,14 @@ const unloaded = -1
 
 func (v *view) event(id string) *event {
 	return guardOf(v, eventKey(id), func(g guard) *event { return &event{guard: g} })
+}
+
+// record is the event or access request under that key.
+func (v *view) record(k key) guarded {
+	if id, ok := strings.CutPrefix(k.pk, requestPrefix); ok {
+		return v.accessRequest(id)
+	}
+	return v.event(strings.TrimPrefix(k.pk, "event#"))
 }
 
 func (v *view) pair(invoker, profile string) *pair {
@@ -183,6 +199,8 @@ func (v *view) apply(ctx context.Context, writes []write) error {
 		switch {
 		case w.event != nil:
 			err = v.putEvent(ctx, exact(*w.event))
+		case w.request != nil:
+			err = v.putRequest(ctx, *w.request)
 		case w.idem != nil:
 			i := v.idempotent(w.idem.Caller, w.idem.Key)
 			if err := sound(i); err != nil {
@@ -204,17 +222,29 @@ func (v *view) apply(ctx context.Context, writes []write) error {
 	return nil
 }
 
-// heal takes events that were read by themselves into pairs that have an older
-// revision of them. Such a pair comes of a restore or a replication of single items.
+// heal takes events and access requests that were read by themselves into pairs
+// that have an older revision of them. Such a pair comes of a restore or a
+// replication of single items. A refusal means that the pair has another one in
+// that place: then that counts.
 func (v *view) heal() {
-	for id := range v.existing {
-		ev := v.event(id)
-		p, ok := v.guards[pairKey(ev.value.Invoker, ev.value.Profile)].(*pair)
-		if !ok || sound(ev, p) != nil {
-			continue
-		}
-		if known := p.known(id); known != nil && known.rev < ev.rev {
-			_ = p.note(revised{ev.value, ev.rev}) // refused when the pair has another active event: then that counts
+	for k := range v.existing {
+		switch r := v.record(k).(type) {
+		case *event:
+			p, ok := v.guards[pairKey(r.value.Invoker, r.value.Profile)].(*pair)
+			if !ok || sound(r, p) != nil {
+				continue
+			}
+			if known := p.known(r.value.ID); known != nil && known.rev < r.rev {
+				_ = p.note(revised{r.value, r.rev})
+			}
+		case *accessRequest:
+			o, ok := v.guards[requestsKey(pairOf(r.value))].(*openRequests)
+			if !ok || sound(r, o) != nil {
+				continue
+			}
+			if known := o.known(r.value.ID); known != nil && known.rev < r.rev {
+				_ = o.note(revisedRequest{r.value, r.rev})
+			}
 		}
 	}
 }
@@ -228,7 +258,7 @@ func (v *view) putEvent(ctx context.Context, e breakglass.Event) error {
 	if ev.rev == unloaded {
 		if known := p.known(e.ID); known != nil {
 			ev.rev, ev.value = known.rev, known.Event
-		} else if p.rev != unloaded && !v.existing[e.ID] {
+		} else if p.rev != unloaded && !v.existing[ev.key] {
 			ev.rev = 0
 		}
 	}
@@ -249,15 +279,27 @@ func (v *view) putEvent(ctx context.Context, e breakglass.Event) error {
 		user.add(micros(e.CreatedAt))
 		profile.add(micros(e.CreatedAt))
 	}
+	var before []key
 	if p.active != nil && p.active.ID == e.ID {
-		v.agenda[activeKey(p.active.ExpiresAt, e.ID)] = false
+		before = append(before, dueEvent(p.active.Event))
 	}
 	if ev.rev > 0 && ev.value.Status == breakglass.StatusActive { // its pair may not know it
-		v.agenda[activeKey(ev.value.ExpiresAt, e.ID)] = false
+		before = append(before, dueEvent(ev.value))
 	}
-	if e.Status == breakglass.StatusActive {
-		v.agenda[activeKey(e.ExpiresAt, e.ID)] = true
-	}
+	v.reschedule(before, dueEvent(e), e.Status == breakglass.StatusActive)
 	ev.value, ev.dirty = e, true
 	return p.note(revised{e, ev.rev + 1})
+}
+
+// reschedule moves a task on the agenda from the places where it may be to the
+// one where it is due, if it still is.
+func (v *view) reschedule(before []key, due key, open bool) {
+	for _, k := range before {
+		if k != due || !open {
+			v.agenda[k] = false
+		}
+	}
+	if open && !slices.Contains(before, due) {
+		v.agenda[due] = true
+	}
 }
