@@ -3,7 +3,12 @@
 package cli_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -18,6 +23,44 @@ const (
 	invocation    = "Primary DB down, INC-4711"
 	justification = "Migrating the orders database"
 )
+
+// chainServer is a server on which sam and lee approve requests (both for prod,
+// one of them for staging), and an event can be extended once. The token of NAME is NAME-token.
+func chainServer(t *testing.T) *devServer {
+	t.Helper()
+	dir := t.TempDir()
+	var tokens strings.Builder
+	names := map[string]string{"alice": "oncall", "bob": "oncall", "sam": "owners", "lee": "owners"}
+	for name, group := range names {
+		sum := sha256.Sum256([]byte(name + "-token"))
+		_, _ = fmt.Fprintf(&tokens, "    - {name: %s, sha256: %q, groups: [%s]}\n", name, hex.EncodeToString(sum[:]), group)
+	}
+	for name, text := range map[string]string{
+		"config.yaml": "listen: 127.0.0.1:0\n" + sqliteLine + "auth:\n  tokens:\n" + tokens.String() + `
+profiles:
+  prod: {role_arn: "arn:aws:iam::123456789012:role/Admin", region: us-east-1}
+  staging: {role_arn: "arn:aws:iam::123456789012:role/Admin", region: us-east-1}
+policy_file: policy.yaml
+approvals_file: approvals.yaml
+sts: {issuer: dev}
+`,
+		"policy.yaml": "version: \"1\"\nrules: [{name: oncall, groups: [oncall], max_extensions: 1}]\n",
+		"approvals.yaml": `version: "1"
+rules:
+  - {name: both, profiles: [prod], approvers: {groups: [owners]}, approvals: 2}
+  - {name: one, profiles: [staging], approvers: {groups: [owners]}}
+`} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	d, err := startServer(serverIn(t, testenv.Build(t, "./cmd/breakglassd"), dir))
+	require.NoError(t, err)
+	t.Cleanup(d.stop)
+	d.tokens = map[string]string{}
+	for name := range names {
+		d.tokens[name] = name + "-token"
+	}
+	return d
+}
 
 // invoked is an event of alice on prod, of that length.
 func invoked(t *testing.T, d *devServer, home, duration string) (id string) {
@@ -77,7 +120,7 @@ func TestTheWarningIsOneLineOnARawTerminal(t *testing.T) {
 
 func TestAnExtensionIsAskedForAndMovesTheEnd(t *testing.T) {
 	t.Parallel()
-	d := devServerFor(t)
+	d := chainServer(t)
 	home := t.TempDir()
 	id := invoked(t, d, home, "5m")
 	require.Zero(t, bgctl(t, home, loggedIn(d, "alice"), "credentials", "prod").code)
