@@ -13,6 +13,22 @@ import (
 	"breakglass/internal/breakglass"
 )
 
+func requestCases() []testCase {
+	return []testCase{
+		{name: "AnAccessRequestComesBackAsItWasStored", run: testRequestRoundTrip},
+		{name: "AnUnknownAccessRequestIsNotFound", run: testRequestNotFound},
+		{name: "LookUpsOfRequestsOutsideTheKeysAreRefused", run: testRequestKeys},
+		{name: "TheOpenRequestsOfAPairAreFound", run: testFindOpenRequests},
+		{name: "ASecondOpenRequestIsRefusedByTheEngine", run: testRequestRefused},
+		{name: "OneOpenRequestOfAKindUnderContention", run: testRequestRace},
+		{name: "TwoApprovalsAreTwoApprovalsUnderContention", run: testApprovers},
+		{name: "EveryChangeOfARequestCountsUnderContention", run: testRequestCount},
+		{name: "WhatAPersonHasOnAProfileIsSeenAtOnce", run: testStanding},
+		{name: "RequestsAndEventsAreListedApart", run: testRequestListing},
+		{name: "ARequestLapsesAtTheMicrosecond", run: testRequestBoundary},
+	}
+}
+
 func newRequest(requester, profile string, created time.Time) breakglass.AccessRequest {
 	return breakglass.AccessRequest{
 		ID: breakglass.NewID(), Requester: requester, Profile: profile, Justification: "the quarterly restore test",
