@@ -222,6 +222,24 @@ func TestWhatTheChainCannotGive(t *testing.T) {
 	assert.Equal(t, breakglass.CodeProfileUnknown, s.call(t, post(alice, "/v1/breakglass/"+orphan.ID+"/extend", extending())).problem().Code)
 }
 
+func TestARuleBoundsHowOftenCredentialsRenew(t *testing.T) {
+	s := start(t, options{profiles: []string{"prod"}, policy: `
+version: "1"
+rules:
+  - {name: once-more, profiles: [prod], users: ["*"], max_renewals: 1, max_session: 15m}
+`})
+	ev := s.invoke(t, alice, "prod")
+	for range 2 {
+		got := s.granted(t, alice, "prod")
+		assert.WithinDuration(t, s.clock.Now().Add(15*time.Minute), got.Expiration, time.Second)
+		assert.Equal(t, ev.ExpiresAt, got.GrantedUntil)
+	}
+	assert.Equal(t, []breakglass.Outcome{"absent", "absent", "exhausted"}, outcomes(t, s.credentialsFor(t, alice, "prod")))
+	p := s.call(t, post(alice, "/v1/breakglass/"+ev.ID+"/credentials", "")).problem()
+	assert.Equal(t, breakglass.CodePolicyDenied, p.Code)
+	assert.Equal(t, breakglass.ConditionMaxRenewals, p.Condition)
+}
+
 // meanwhile happens once, while credentials are made.
 func (s *server) meanwhile(happens func()) { s.issuer.meanwhile.Store(&happens) }
 
