@@ -67,7 +67,7 @@ func TestEveryCommandHasHelp(t *testing.T) {
 func install(t *testing.T) (file string, cfg config.Config) {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"config.yaml", "policy.yaml", "ratelimit.yaml"} {
+	for _, name := range []string{"config.yaml", "policy.yaml", "ratelimit.yaml", "access.yaml", "approvals.yaml"} {
 		data, err := os.ReadFile(filepath.Join("../../examples", name))
 		require.NoError(t, err)
 		data = bytes.ReplaceAll(data, []byte("/var/lib/breakglass/"), []byte(dir+"/")) // where the unit's service may write

@@ -7,7 +7,7 @@ import (
 // Reloaded is a file that was read again. Anybody with the role admin sees it,
 // so it holds no path and no cause.
 type Reloaded struct {
-	File   string `json:"file"`             // policy or rate_limits
+	File   string `json:"file"`             // policy, rate_limits, access or approvals
 	OK     bool   `json:"ok"`               // what is on disk is in force
 	SHA256 string `json:"sha256,omitempty"` // of what is in force; empty: nothing is
 	Detail string `json:"detail"`

@@ -51,12 +51,12 @@ func TestTheExamplesOfTheGuideWork(t *testing.T) {
 		_, err := exec.LookPath(tool)
 		testenv.Require(t, err == nil, "needs "+tool+" on the path")
 	}
-	text := guide(t)
-	shell := blocks(text, "sh")
-	require.Len(t, shell, 6)
+	shell := blocks(guide(t), "sh")
+	require.Len(t, shell, 11)
+	env, invoke, dryRun, use, chain, asking, deciding, bot, why, list, feed := shell[0], shell[1], shell[2], shell[3], shell[4], shell[5], shell[6], shell[7], shell[8], shell[9], shell[10]
 	s := start(t, options{})
 	run := func(as, script string) string {
-		script = "set -eu\n" + strings.Replace(shell[0], "BGCTL_TOKEN=…", "BGCTL_TOKEN="+tokenOf(as), 1) + "\n" + script
+		script = "set -eu\n" + strings.Replace(env, "BGCTL_TOKEN=…", "BGCTL_TOKEN="+tokenOf(as), 1) + "\n" + script
 		script = strings.Replace(script, "http://127.0.0.1:8080", s.url, 1)
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
@@ -67,26 +67,37 @@ func TestTheExamplesOfTheGuideWork(t *testing.T) {
 		require.NoError(t, err, "%s\n%s", script, out)
 		return string(out)
 	}
-	out := run(alice, shell[1]+"\n"+shell[1])
+	out := run(alice, invoke+"\n"+invoke)
 	assert.Equal(t, 2, strings.Count(out, `"event_id"`), "the second is a repetition: %s", out)
-	assert.Contains(t, run(alice, shell[2]), `"dry_run":true`)
-	assert.Contains(t, run(alice, shell[3]), `"secret_access_key"`)
+	assert.Contains(t, run(alice, dryRun), `"dry_run":true`)
+	assert.Contains(t, run(alice, use), `"secret_access_key"`)
 	require.Len(t, s.events(t), 1)
 	assert.Equal(t, breakglass.StatusClosed, s.events(t)[0].Status)
+	assert.Equal(t, 1, s.events(t)[0].Extensions)
+
+	assert.Contains(t, run(alice, chain), `"access_denied"`)
+	assert.Contains(t, run(alice, asking), `"status":"pending"`)
+	assert.Contains(t, run(sam, deciding), `"status":"approved"`)
+	assert.Contains(t, run(alice, chain), `"granted_by":"request"`)
+	assert.Regexp(t, "(?s)^request\n.*request.created.*request.approved\t"+sam+".*credentials.issued", run(alice, why))
 
 	var ids []string
 	for range 3 {
 		ids = append(ids, s.invoke(t, alice, "prod", "duration_seconds=60").ID)
 		s.clock.advance(time.Hour)
 	}
-	out = run(alice, strings.ReplaceAll(shell[4], "limit=200", "limit=2"))
+	out = run(alice, strings.ReplaceAll(list, "limit=200", "limit=2"))
 	for _, id := range ids {
 		assert.Equal(t, 1, strings.Count(out, id))
 	}
 	head := len(s.entries(t))
 	s.handler.Drain() // the loop below has no end but this: an empty page
-	out = run(auditor, strings.Replace(shell[5], "; do\n", "; do\n  [ \"$(echo \"$page\" | jq '.items | length')\" != 0 ] || break\n", 1))
+	once := func(loop string) string {
+		return strings.Replace(loop, "; do\n", "; do\n  [ \"$(echo \"$page\" | jq '.items | length')\" != 0 ] || break\n", 1)
+	}
+	out = run(auditor, once(feed))
 	assert.Equal(t, head, strings.Count(out, `"seq":`))
+	assert.Equal(t, alice+" asks for prod: Rotate the certificate of the load balancer, CHG-2201  →  bgctl approve "+s.accessRequests(t)[0].ID+"\n", run(auditor, once(bot)))
 }
 
 func TestThePythonOfTheGuideFollowsTheTrail(t *testing.T) {

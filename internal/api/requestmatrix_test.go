@@ -38,6 +38,14 @@ func (s *server) putRequest(t *testing.T, caller string, target breakglass.Targe
 	case "request denied", "request cancelled":
 		r.EndedAt, r.EndedBy, r.EndedReason = now, r.Requester, "done"
 	}
+	s.storeRequest(t, r)
+	return r.ID
+}
+
+// storeRequest stores an access request in the place of whatever its requester has
+// open on the profile.
+func (s *server) storeRequest(t *testing.T, r breakglass.AccessRequest) {
+	t.Helper()
 	pair := breakglass.Pair{Person: r.Requester, Profile: r.Profile}
 	require.NoError(t, s.store.Update(t.Context(), breakglass.Keys{Requests: pair}, func(tx breakglass.Tx) error {
 		open, err := tx.FindOpenRequests(pair)
@@ -48,14 +56,13 @@ func (s *server) putRequest(t *testing.T, caller string, target breakglass.Targe
 			if earlier == nil {
 				continue
 			}
-			earlier.Status, earlier.EndedAt, earlier.EndedBy = breakglass.RequestCancelled, now, r.Requester
+			earlier.Status, earlier.EndedAt, earlier.EndedBy = breakglass.RequestCancelled, r.UpdatedAt, r.Requester
 			if err := tx.PutAccessRequest(*earlier); err != nil {
 				return err
 			}
 		}
 		return tx.PutAccessRequest(r)
 	}))
-	return r.ID
 }
 
 // accessRequests returns every stored access request.

@@ -7,8 +7,11 @@ import (
 	"breakglass/internal/breakglass"
 )
 
-// standing is a standing policy: who has access to a profile, and until when.
-type standing map[string]struct {
+// standing is a standing policy, by profile.
+type standing map[string]standingRule
+
+// standingRule says who has access, and until when.
+type standingRule struct {
 	people breakglass.People
 	until  time.Time
 	deny   bool
@@ -27,11 +30,14 @@ func (s standing) Decide(subject breakglass.Subject, profile string, at time.Tim
 func (s standing) Who(profile string) breakglass.People { return s[profile].people }
 func (s standing) SHA256() string                       { return rulesSHA256 }
 
-// approvals are the approval rules, by profile.
+// approvals are the approval rules, by profile; "*" is about all others.
 type approvals map[string]breakglass.ApprovalRule
 
 func (a approvals) Find(profile string) (breakglass.ApprovalRule, bool) {
 	r, ok := a[profile]
+	if !ok {
+		r, ok = a[breakglass.Everybody]
+	}
 	return r, ok
 }
 func (a approvals) SHA256() string { return rulesSHA256 }
@@ -46,11 +52,7 @@ func (always) Contains(time.Time) bool { return true }
 
 // testStanding gives the engineers one profile for good.
 func testStanding() standing {
-	s := standing{}
-	r := s["standing"]
-	r.people = breakglass.People{Groups: []string{"engineers"}}
-	s["standing"] = r
-	return s
+	return standing{"standing": {people: breakglass.People{Groups: []string{"engineers"}}}}
 }
 
 // testApprovals lets engineers ask for some profiles. Security approves for most of

@@ -19,13 +19,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"breakglass/internal/api"
+	"breakglass/internal/breakglass"
 	"breakglass/internal/testenv"
 )
 
-// schemathesisConfig knows events and profiles of the caller, so that requests
+// schemathesisConfig knows events, access requests and profiles of the caller, so that requests
 // get as far as the rules. A request that openapi.yaml allows is then accepted,
 // except where that rests on what the server knows: cursors, positions in the
-// trail, keys used before, nonces, and what earlier requests have done to an event.
+// trail, keys used before, nonces, and what earlier requests have done to an event or access request.
 var schemathesisConfig = template.Must(template.New("").Parse(`
 warnings = {fail-on = ["missing_test_data", "validation_mismatch", "method_not_allowed", "unsupported_regex",
   "rate_limited", "dictionary_mismatch", "missing_auth"]}
@@ -40,10 +41,17 @@ max-steps = 15
 kept = {values = [{{range .Kept}}"{{.}}", {{end}}]}
 closable = {values = [{{range .Closable}}"{{.}}", {{end}}]}
 profiles = {values = [{{range .Profiles}}"{{.}}", {{end}}]}
+granted = {values = [{{range .Granted}}"{{.}}", {{end}}]}
+asked = {values = [{{range .Asked}}"{{.}}", {{end}}]}
+cancellable = {values = [{{range .Cancellable}}"{{.}}", {{end}}]}
+approvable = {values = [{{range .Approvable}}"{{.}}", {{end}}]}
+deniable = {values = [{{range .Deniable}}"{{.}}", {{end}}]}
+told = {values = [{{range .Kept}}"{{.}}", {{end}}{{range .Asked}}"{{.}}", {{end}}]}
 caller = {values = ["{{.Caller}}"]}
 
 # The phases "examples" and "coverage" also send the examples of openapi.yaml,
-# whose event and profile aren't here.
+# whose event and profile aren't here. The stateful phase takes the request_id of
+# any answer for that of an access request, and whosever it is.
 
 [[operations]]
 include-name = "POST /v1/breakglass"
@@ -76,6 +84,72 @@ parameters = {"path.id" = {dictionary = "kept"}}
 checks.positive_data_acceptance.expected-statuses = ["2xx", "409", "429"]
 phases.examples.checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "429"]
 phases.coverage.checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "429"]
+
+[[operations]]
+include-name = "POST /v1/breakglass/{id}/extend"
+parameters = {"path.id" = {dictionary = "kept"}}
+checks.positive_data_acceptance.expected-statuses = ["2xx", "403"]
+phases.examples.checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "404"]
+phases.coverage.checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "404"]
+phases.stateful.checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "404", "409"]
+
+[[operations]]
+include-name = "POST /v1/credentials"
+parameters = {"body.profile" = {dictionary = "granted"}}
+checks.positive_data_acceptance.expected-statuses = ["2xx", "429"]
+phases.examples.checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "429"]
+phases.coverage.checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "429"]
+
+[[operations]]
+include-name = "POST /v1/requests"
+parameters = {"body.profile" = {dictionary = "profiles"}}
+checks.positive_data_acceptance.expected-statuses = ["2xx", "409", "429"]
+phases.examples.checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "429"]
+phases.coverage.checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "429"]
+
+[[operations]]
+include-name = "GET /v1/requests"
+checks.positive_data_acceptance.expected-statuses = ["2xx", {{if not .Auditor}}"403", {{end}}"422"]
+
+[[operations]]
+include-name = "GET /v1/requests/{id}"
+parameters = {"path.id" = {dictionary = "asked"}}
+checks.positive_data_acceptance.expected-statuses = ["2xx"]
+phases.examples.checks.positive_data_acceptance.expected-statuses = ["2xx", "404"]
+phases.coverage.checks.positive_data_acceptance.expected-statuses = ["2xx", "404"]
+phases.stateful.checks.positive_data_acceptance.expected-statuses = ["2xx", "404"]
+
+[[operations]]
+include-name = "POST /v1/requests/{id}/approve"
+parameters = {"path.id" = {dictionary = "approvable"}}
+checks.positive_data_acceptance.expected-statuses = ["2xx"]
+phases.examples.checks.positive_data_acceptance.expected-statuses = ["2xx", "404"]
+phases.coverage.checks.positive_data_acceptance.expected-statuses = ["2xx", "404"]
+phases.stateful.checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "404", "409"]
+
+[[operations]]
+include-name = "POST /v1/requests/{id}/deny"
+parameters = {"path.id" = {dictionary = "deniable"}}
+checks.positive_data_acceptance.expected-statuses = ["2xx", "409"]
+phases.examples.checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409"]
+phases.coverage.checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409"]
+phases.stateful.checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "404", "409"]
+
+[[operations]]
+include-name = "POST /v1/requests/{id}/cancel"
+parameters = {"path.id" = {dictionary = "cancellable"}}
+checks.positive_data_acceptance.expected-statuses = ["2xx", "409"]
+phases.examples.checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409"]
+phases.coverage.checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409"]
+phases.stateful.checks.positive_data_acceptance.expected-statuses = ["2xx", "403", "404", "409"]
+
+[[operations]]
+include-name = "GET /v1/why/{ref}"
+parameters = {"path.ref" = {dictionary = "told"}}
+checks.positive_data_acceptance.expected-statuses = ["2xx"]
+phases.examples.checks.positive_data_acceptance.expected-statuses = ["2xx", "404"]
+phases.coverage.checks.positive_data_acceptance.expected-statuses = ["2xx", "404"]
+phases.stateful.checks.positive_data_acceptance.expected-statuses = ["2xx", "404"]
 
 [[operations]]
 include-name = "GET /v1/events"
@@ -127,7 +201,11 @@ type known struct {
 	Auditor        bool
 	Admin          bool
 	Kept, Closable []string // ids of active events; those that are closed are others
-	Profiles       []string // to invoke
+	Profiles       []string // to invoke, and to ask for
+	Granted        []string // profiles to which the caller has access
+	// Ids of pending access requests: those of the caller, to look at and to
+	// cancel, and those of others, to approve and to deny.
+	Asked, Cancellable, Approvable, Deniable []string
 }
 
 // seeded makes events for a run: as many as it needs to find active ones to the
@@ -144,7 +222,21 @@ func seeded(t *testing.T, s *server, caller string, profiles []string) known {
 			k.Closable = append(k.Closable, id)
 		}
 	}
-	k.Profiles = profiles[2*third:]
+	k.Granted, k.Profiles = append([]string{"standing"}, profiles[:third]...), profiles[2*third:]
+	now := s.clock.Now().UTC().Truncate(time.Microsecond)
+	for i, p := range profiles[:2*third] {
+		own, other := &k.Asked, &k.Approvable
+		if i >= third {
+			own, other = &k.Cancellable, &k.Deniable
+		}
+		for requester, ids := range map[string]*[]string{caller: own, "colleague-of-" + caller: other} {
+			r := breakglass.AccessRequest{ID: breakglass.NewID(), Requester: requester, Profile: p, Justification: why, DurationSeconds: 3600,
+				Status: breakglass.RequestPending, CreatedAt: now, UpdatedAt: now, ExpiresAt: now.Add(24 * time.Hour), ApprovalRule: "changes",
+				ApprovalsRequired: 1, CorrelationID: "request-1"}
+			s.storeRequest(t, r)
+			*ids = append(*ids, r.ID)
+		}
+	}
 	return k
 }
 
@@ -191,7 +283,14 @@ func TestSchemathesisFindsNothing(t *testing.T) {
 	for i := range 240 {
 		profiles = append(profiles, fmt.Sprintf("profile-%d", i))
 	}
-	s := start(t, options{profiles: profiles, awsLogin: newAWS(t), policy: "version: \"1\"\nrules:\n  - {name: open, users: [\"*\"]}\n", hasty: true}) // those have no rate limits
+	s := start(t, options{profiles: append(profiles, "standing"), awsLogin: newAWS(t), hasty: true, // those have no rate limits
+		policy: "version: \"1\"\nrules:\n  - {name: open, users: [\"*\"], max_extensions: 3}\n"})
+	everybody := breakglass.People{Users: []string{breakglass.Everybody}}
+	s.approvals.Store(&approvals{breakglass.Everybody: {Terms: breakglass.Terms{Rule: "changes", MaxDuration: breakglass.MaxRequestDuration},
+		Requesters: everybody, Approvers: everybody, Required: 1, MaxWait: time.Hour}})
+	access := testStanding()
+	access["standing"] = standingRule{people: everybody}
+	s.standing.Store(&access)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	counted := &answers{next: s.handler}
@@ -229,7 +328,10 @@ func TestSchemathesisFindsNothing(t *testing.T) {
 			defer counted.mu.Unlock()
 			for _, reached := range []string{"POST /v1/breakglass 201", "POST /v1/breakglass 200", "POST /v1/breakglass 409",
 				"GET /v1/breakglass 200", "GET /v1/breakglass/{id} 200",
-				"POST /v1/breakglass/{id}/close 200", "POST /v1/breakglass/{id}/close 409", "POST /v1/breakglass/{id}/credentials 200"} {
+				"POST /v1/breakglass/{id}/close 200", "POST /v1/breakglass/{id}/close 409", "POST /v1/breakglass/{id}/credentials 200",
+				"POST /v1/breakglass/{id}/extend 200", "POST /v1/breakglass/{id}/extend 403", "POST /v1/credentials 200", "POST /v1/requests 201",
+				"GET /v1/requests 200", "GET /v1/requests/{id} 200", "POST /v1/requests/{id}/approve 200", "POST /v1/requests/{id}/deny 200",
+				"POST /v1/requests/{id}/cancel 200", "GET /v1/why/{id} 200"} {
 				assert.Greater(t, counted.seen[reached], 2, "%s: %v", reached, counted.seen)
 			}
 		})

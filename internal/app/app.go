@@ -133,7 +133,8 @@ func New(ctx context.Context, cfg config.Config, opts Options) (_ *App, err erro
 	}
 	a.service = breakglass.New(breakglass.Config{
 		Store: a.store, Journal: a.store, Profiles: profiles(cfg), Issuer: keys, Directory: auth,
-		Policy: a.rules.currentPolicy, Limits: a.rules.currentLimits, Sinks: sinks.Route,
+		Policy: a.rules.currentPolicy, Limits: a.rules.currentLimits,
+		Access: a.rules.standing(), Approvals: a.rules.approving(), Sinks: sinks.Route,
 		Now: opts.Now, Log: opts.Log, AcceptClock: opts.AcceptClock, SweepEvery: sweepEvery(cfg.Store), MFA: factors,
 	})
 	if err := a.newFollower(); err != nil {

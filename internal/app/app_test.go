@@ -42,7 +42,7 @@ func TestDevelopmentTokensAreKeptAndPrivate(t *testing.T) {
 	again, err := DevConfig("127.0.0.1:0", dir)
 	require.NoError(t, err)
 	assert.Equal(t, first.Auth.Tokens, again.Auth.Tokens, "bgctl stays logged in over a restart")
-	for name, mode := range map[string]fs.FileMode{".": 0o700, DevTokensFile: 0o600, "policy.yaml": 0o600} {
+	for name, mode := range map[string]fs.FileMode{".": 0o700, DevTokensFile: 0o600, "policy.yaml": 0o600, "access.yaml": 0o600, "approvals.yaml": 0o600} {
 		info, err := os.Stat(filepath.Join(dir, name))
 		require.NoError(t, err)
 		assert.Equal(t, mode, info.Mode().Perm(), name)
@@ -52,15 +52,17 @@ func TestDevelopmentTokensAreKeptAndPrivate(t *testing.T) {
 	require.ErrorContains(t, err, "remove it to get new tokens")
 }
 
-func TestAnEditedDevelopmentPolicyIsKept(t *testing.T) {
+func TestEditedDevelopmentRulesAreKept(t *testing.T) {
 	dir := t.TempDir()
-	path := filepath.Join(dir, "policy.yaml")
-	require.NoError(t, os.WriteFile(path, []byte("mine"), 0o600))
-	_, err := DevConfig("127.0.0.1:0", dir)
-	require.NoError(t, err)
-	data, err := os.ReadFile(path)
-	require.NoError(t, err)
-	assert.Equal(t, "mine", string(data))
+	for _, name := range []string{"policy.yaml", "access.yaml", "approvals.yaml"} {
+		path := filepath.Join(dir, name)
+		require.NoError(t, os.WriteFile(path, []byte("mine"), 0o600))
+		_, err := DevConfig("127.0.0.1:0", dir)
+		require.NoError(t, err)
+		data, err := os.ReadFile(path)
+		require.NoError(t, err)
+		assert.Equal(t, "mine", string(data))
+	}
 }
 
 func TestAFailedStartLeavesNothingOpen(t *testing.T) {
@@ -110,7 +112,7 @@ func TestEveryMetricHasHelpAndIsServed(t *testing.T) {
 
 func TestCheckReportsTheProblemsOfEveryFile(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"config.yaml", "policy.yaml", "ratelimit.yaml"} {
+	for _, name := range []string{"config.yaml", "policy.yaml", "ratelimit.yaml", "access.yaml", "approvals.yaml"} {
 		data, err := os.ReadFile(filepath.Join("../../examples", name))
 		require.NoError(t, err)
 		data = bytes.ReplaceAll(data, []byte("/var/lib/breakglass/"), []byte(dir+"/"))
@@ -121,7 +123,7 @@ func TestCheckReportsTheProblemsOfEveryFile(t *testing.T) {
 	warnings, err := Check(path)
 	require.NoError(t, err, "the examples fit together")
 	require.Empty(t, warnings)
-	for _, name := range []string{"policy.yaml", "ratelimit.yaml"} {
+	for _, name := range []string{"policy.yaml", "ratelimit.yaml", "access.yaml", "approvals.yaml"} {
 		rules := filepath.Join(dir, name)
 		data, err := os.ReadFile(rules)
 		require.NoError(t, err)
@@ -132,6 +134,8 @@ func TestCheckReportsTheProblemsOfEveryFile(t *testing.T) {
 	require.ErrorContains(t, err, "sinks[1].secret_env")
 	require.ErrorContains(t, err, "policy.yaml:")
 	require.ErrorContains(t, err, "ratelimit.yaml:")
+	require.ErrorContains(t, err, "access.yaml:")
+	require.ErrorContains(t, err, "approvals.yaml:")
 	require.ErrorContains(t, err, "rulez")
 	_, err = Check("../../deploy/compose/config.yaml")
 	require.NoError(t, err)

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"breakglass/internal/access"
+	"breakglass/internal/approval"
 	"breakglass/internal/authn"
 	"breakglass/internal/authn/oidc"
 	"breakglass/internal/config"
@@ -39,10 +41,9 @@ func Check(path string) (warnings []string, err error) {
 		}
 		return err
 	})
-	limitsFile := c.rulesFile("rate_limit_file", in.Config.RateLimitFile, func(name string, data []byte) error {
-		_, err := ratelimit.Parse(name, data)
-		return err
-	})
+	limitsFile := c.rulesFile("rate_limit_file", in.Config.RateLimitFile, mistakes(ratelimit.Parse))
+	accessFile := c.rulesFile("access_file", in.Config.AccessFile, mistakes(access.Parse))
+	approvalsFile := c.rulesFile("approvals_file", in.Config.ApprovalsFile, mistakes(approval.Parse))
 	c.tls()
 	c.auth()
 	c.complain("auth", oidc.CheckFiles(in.Config.Auth.OIDC))
@@ -60,7 +61,7 @@ func Check(path string) (warnings []string, err error) {
 	if w := warnMFA(in.Config.Auth, wantsMFA); w != "" {
 		c.warn(in.File.Problem("policy_file", w))
 	}
-	c.strangers(policyFile, limitsFile)
+	c.strangers(policyFile, limitsFile, accessFile, approvalsFile)
 	return c.warnings, c.err()
 }
 
@@ -105,6 +106,14 @@ func (c *checker) rulesFile(field, path string, parse func(name string, data []b
 		c.elsewhere = append(c.elsewhere, err)
 	}
 	return &source{path, data}
+}
+
+// mistakes is what a parser says of a file that nothing is read from.
+func mistakes[T any](parse func(name string, data []byte) (T, error)) func(name string, data []byte) error {
+	return func(name string, data []byte) error {
+		_, err := parse(name, data)
+		return err
+	}
 }
 
 func (c *checker) tls() {

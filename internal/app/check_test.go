@@ -15,7 +15,7 @@ import (
 func installed(t *testing.T, change func(file, text string) string) (config string) {
 	t.Helper()
 	dir := t.TempDir()
-	for _, name := range []string{"config.yaml", "policy.yaml", "ratelimit.yaml"} {
+	for _, name := range []string{"config.yaml", "policy.yaml", "ratelimit.yaml", "access.yaml", "approvals.yaml"} {
 		data, err := os.ReadFile(filepath.Join("../../examples", name))
 		require.NoError(t, err)
 		text := strings.ReplaceAll(string(data), "/var/lib/breakglass/", dir+"/") // where the unit's service may write
@@ -44,6 +44,10 @@ func TestCheckReportsEverythingAtOnceWithFileAndLine(t *testing.T) {
 			return text
 		case "policy.yaml":
 			return strings.Replace(text, "allowed_reason_codes: [security]", "allowed_reason_codes: [secrity]", 1)
+		case "access.yaml":
+			return strings.Replace(text, "effect: deny", "effect: forbid", 1)
+		case "approvals.yaml":
+			return strings.Replace(text, "approvals: 1 ", "approvals: 6 ", 1)
 		}
 		return strings.Replace(text, "cooldown: 30m", "cooldown: 30x", 1)
 	})
@@ -57,6 +61,8 @@ func TestCheckReportsEverythingAtOnceWithFileAndLine(t *testing.T) {
 		lineOf(t, config, "tls: {cert") + "tls.cert_file: ",
 		lineOf(t, filepath.Join(dir, "policy.yaml"), "[secrity]") + "rules[2].allowed_reason_codes[0]: ",
 		lineOf(t, filepath.Join(dir, "ratelimit.yaml"), "30x") + "rules[0].cooldown: ",
+		lineOf(t, filepath.Join(dir, "access.yaml"), "forbid") + "rules[0].effect: ",
+		lineOf(t, filepath.Join(dir, "approvals.yaml"), "approvals: 6") + "rules[0].approvals: ",
 	} {
 		assert.ErrorContains(t, err, want)
 	}
@@ -64,12 +70,15 @@ func TestCheckReportsEverythingAtOnceWithFileAndLine(t *testing.T) {
 
 func TestCheckNamesTheFieldOfAFileThatIsMissing(t *testing.T) {
 	config := installed(t, func(_, text string) string {
-		return strings.NewReplacer("policy_file: policy.yaml", "policy_file: gone.yaml", "rate_limit_file: ratelimit.yaml", "rate_limit_file: away.yaml").Replace(text)
+		return strings.NewReplacer("policy_file: policy.yaml", "policy_file: gone.yaml", "rate_limit_file: ratelimit.yaml", "rate_limit_file: away.yaml",
+			"access_file: access.yaml", "access_file: off.yaml", "approvals_file: approvals.yaml", "approvals_file: lost.yaml").Replace(text)
 	})
 	_, err := Check(config)
 	require.ErrorContains(t, err, lineOf(t, config, "policy_file:")+"policy_file: ")
 	require.ErrorContains(t, err, "gone.yaml")
 	require.ErrorContains(t, err, lineOf(t, config, "rate_limit_file:")+"rate_limit_file: ")
+	require.ErrorContains(t, err, lineOf(t, config, "access_file:")+"access_file: ")
+	require.ErrorContains(t, err, lineOf(t, config, "approvals_file:")+"approvals_file: ")
 }
 
 func TestCheckNeverRepeatsASecretThatStandsInTheWrongPlace(t *testing.T) {
@@ -89,11 +98,19 @@ func TestCheckWarnsAboutNamesThatNothingHas(t *testing.T) {
 		case "policy.yaml":
 			text = strings.Replace(text, "profiles: [prod-db]", "profiles: [prod-db, stagin*]", 1)
 			return strings.Replace(text, "users: [sam@example.com]", "users: [sam@exmple.com]", 1)
+		case "access.yaml":
+			return strings.Replace(text, "profiles: [prod-db]", "profiles: [prod-bd]", 1)
+		case "approvals.yaml":
+			text = strings.Replace(text, "groups: [oncall, dba, platform]", "groups: [oncall, platfrm]", 1)
+			text = strings.Replace(text, "users: [alice@example.com]", "users: [alic@example.com]", 1)
+			text = strings.Replace(text, `["prod*"]`, `["prod*", dev]`, 1)
+			return strings.Replace(text, "profiles: [prod]", `profiles: ["prd*"]`, 1)
 		}
 		return strings.Replace(text, `profiles: ["prod*"]`, "profiles: [production]", 1)
 	})
 	dir := filepath.Dir(config)
 	policy, limits := filepath.Join(dir, "policy.yaml"), filepath.Join(dir, "ratelimit.yaml")
+	access, approvals := filepath.Join(dir, "access.yaml"), filepath.Join(dir, "approvals.yaml")
 	warnings, err := Check(config)
 	require.NoError(t, err, "it may be meant")
 	for i, want := range []string{
@@ -102,11 +119,17 @@ func TestCheckWarnsAboutNamesThatNothingHas(t *testing.T) {
 		lineOf(t, policy, "[dba]") + `warning: rules[0].groups[0]: no token of auth.tokens has the group "dba"`,
 		lineOf(t, policy, "sam@exmple") + `warning: rules[2].users[0]: no token of auth.tokens belongs to "sam@exmple.com"`,
 		lineOf(t, limits, "[production]") + `warning: rules[0].profiles[0]: no profile of the configuration is "production"`,
+		lineOf(t, access, "prod-bd") + `warning: rules[0].profiles[0]: no profile of the configuration is "prod-bd"`,
+		lineOf(t, access, "[dba]") + `warning: rules[1].groups[0]: no token of auth.tokens has the group "dba"`,
+		lineOf(t, approvals, "dev]") + `warning: rules[0].profiles[1]: no profile of the configuration is "dev"`,
+		lineOf(t, approvals, "platfrm") + `warning: rules[0].requesters.groups[1]: no token of auth.tokens has the group "platfrm"`,
+		lineOf(t, approvals, "alic@") + `warning: rules[0].approvers.users[0]: no token of auth.tokens belongs to "alic@example.com"`,
+		lineOf(t, approvals, "prd*") + `warning: rules[0].auto_approve[0].profiles[0]: no profile of the configuration is "prd*"`,
 	} {
 		require.Greater(t, len(warnings), i)
 		assert.Equal(t, dir+"/"+want, warnings[i])
 	}
-	assert.Len(t, warnings, 5)
+	assert.Len(t, warnings, 11)
 }
 
 func TestPrivateFilesThatEverybodyMayReadAreNamed(t *testing.T) {

@@ -35,10 +35,32 @@ version: "1"
 rules:
   - name: dev-open
     users: ["*"]
+    max_extensions: 1
+`
+
+const devAccess = `# Development mode: alice has standing access to staging; prod is for those whom
+# somebody approves, or who break the glass.
+version: "1"
+rules:
+  - name: dev-standing
+    effect: allow
+    profiles: [staging]
+    users: [alice]
+    max_session: 1h
+`
+
+const devApprovals = `# Development mode: everybody may ask for every profile, and sam or bob approves;
+# nobody approves their own request.
+version: "1"
+rules:
+  - name: dev-approved
+    profiles: [prod, staging]
+    approvers: {users: [sam, bob]}
+    approvals: 1
 `
 
 // DevConfig is the configuration of development mode: loopback, SQLite in
-// dir, an open policy, and an issuer whose keys open nothing. Tokens are made
+// dir, open rules, and an issuer whose keys open nothing. Tokens are made
 // on the first start and kept in dir.
 func DevConfig(listen, dir string) (config.Config, error) {
 	if !config.Loopback(listen) {
@@ -51,17 +73,20 @@ func DevConfig(listen, dir string) (config.Config, error) {
 	if err != nil {
 		return config.Config{}, err
 	}
-	policy := filepath.Join(dir, "policy.yaml")
-	if err := writeNew(policy, []byte(devPolicy)); err != nil && !errors.Is(err, fs.ErrExist) {
-		return config.Config{}, err
-	}
 	c := config.Default()
+	c.PolicyFile = filepath.Join(dir, "policy.yaml")
+	c.AccessFile = filepath.Join(dir, "access.yaml")
+	c.ApprovalsFile = filepath.Join(dir, "approvals.yaml")
+	for path, text := range map[string]string{c.PolicyFile: devPolicy, c.AccessFile: devAccess, c.ApprovalsFile: devApprovals} {
+		if err := writeNew(path, []byte(text)); err != nil && !errors.Is(err, fs.ErrExist) {
+			return config.Config{}, err
+		}
+	}
 	if c.Auth.MFA, err = devMFA(filepath.Join(dir, "dev-mfa.key")); err != nil {
 		return config.Config{}, err
 	}
 	c.Listen = listen
 	c.Store.SQLite.Path = filepath.Join(dir, "breakglass.db")
-	c.PolicyFile = policy
 	c.STS.Issuer = "dev"
 	c.Profiles = map[string]config.Profile{
 		"prod":    {RoleARN: "arn:aws:iam::123456789012:role/BreakGlassProd", Region: "us-east-1"},

@@ -50,7 +50,7 @@ func newMetrics() *metrics {
 		sinkDisabled: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "breakglass_notification_sink_disabled",
 			Help: "1 when the sink answered 410 Gone and gets no more notifications until a restart."}, []string{"sink"}),
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "breakglass_rules_reloads_total",
-			Help: "Changes of the policy and rate-limit files, by file and result: ok, failed."}, []string{"file", "result"}),
+			Help: "Changes of the files of rules, by file and result: ok, failed."}, []string{"file", "result"}),
 		fileCurrent: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "breakglass_rules_current",
 			Help: "1 when the file on disk is in force; 0 when it is broken and the last good one is (or none)."}, []string{"file"}),
 		unexplained: prometheus.NewGauge(prometheus.GaugeOpts{Name: "breakglass_audit_unexplained_events",

@@ -7,7 +7,6 @@ import (
 
 	"breakglass/internal/api"
 	"breakglass/internal/breakglass"
-	"breakglass/internal/reload"
 	"breakglass/internal/store/dynamodb"
 )
 
@@ -17,7 +16,6 @@ func (a *App) ready(ctx context.Context) []api.Check {
 	checks := []api.Check{
 		withConcern(storeCheck(storeFault(ctx, a.store)), a.store),
 		clockCheck(a.service.CheckClock(ctx)),
-		rulesCheck("policy", a.rules.policy.Status()),
 		trailCheck(a.unexplained),
 	}
 	if a.sts != nil {
@@ -31,10 +29,7 @@ func (a *App) ready(ctx context.Context) []api.Check {
 			checks = append(checks, a.mirror.check(head))
 		}
 	}
-	if a.rules.limits == nil {
-		return append(checks, api.Check{Name: "rate_limits", OK: true, Detail: "none are configured"})
-	}
-	return append(checks, rulesCheck("rate_limits", a.rules.limits.Status()))
+	return append(checks, a.rules.checks()...)
 }
 
 // storeFault also reads the head of the trail: a table that an import fills can
@@ -88,29 +83,4 @@ func trailCheck(unexplained int) api.Check {
 		c.Detail = fmt.Sprintf("DOES NOT EXPLAIN %d of the newest events: the database was changed by something else than this server; see its log", unexplained)
 	}
 	return c
-}
-
-// rulesCheck is green while any good rules are in force, and says when they
-// aren't those of the file.
-func rulesCheck(name string, s reload.Status) api.Check {
-	switch {
-	case s.SHA256 == "":
-		return api.Check{Name: name, Detail: "was never readable: nothing is granted; see the server's log"}
-	case s.Err != nil:
-		return api.Check{Name: name, OK: true, Detail: "in force: sha256 " + s.SHA256 + "; the file on disk is broken, see the server's log"}
-	}
-	return api.Check{Name: name, OK: true, Detail: "in force: sha256 " + s.SHA256}
-}
-
-// reloaded says what is in force after a reading.
-func (r *rules) reloaded() []api.Reloaded {
-	out := []api.Reloaded{reloaded("policy", r.policy.Status())}
-	if r.limits != nil {
-		out = append(out, reloaded("rate_limits", r.limits.Status()))
-	}
-	return out
-}
-
-func reloaded(name string, s reload.Status) api.Reloaded {
-	return api.Reloaded{File: name, OK: s.Err == nil, SHA256: s.SHA256, Detail: rulesCheck(name, s).Detail}
 }

@@ -17,13 +17,22 @@ type source struct {
 	data []byte
 }
 
-// named is what rules of either kind say about profiles and people.
+// named is what rules of every kind say about profiles and people.
 type named struct {
 	Rules []struct {
-		Profiles []string `yaml:"profiles"`
-		Users    []string `yaml:"users"`
-		Groups   []string `yaml:"groups"`
+		Profiles    []string      `yaml:"profiles"`
+		Users       []string      `yaml:"users"`
+		Groups      []string      `yaml:"groups"`
+		Requesters  namedPeople   `yaml:"requesters"`
+		Approvers   namedPeople   `yaml:"approvers"`
+		AutoApprove []namedPeople `yaml:"auto_approve"`
 	} `yaml:"rules"`
+}
+
+type namedPeople struct {
+	Profiles []string `yaml:"profiles"`
+	Users    []string `yaml:"users"`
+	Groups   []string `yaml:"groups"`
 }
 
 // people are who can call the server, as far as its configuration knows.
@@ -50,7 +59,6 @@ func (c *checker) strangers(files ...*source) {
 		m := c.Config.RoleMembers()[role]
 		c.people(c.File, "roles."+string(role), m.Users, m.Groups, known)
 	}
-	profiles := slices.Sorted(maps.Keys(c.Config.Profiles))
 	for _, f := range files {
 		if f == nil {
 			continue
@@ -58,14 +66,24 @@ func (c *checker) strangers(files ...*source) {
 		content, at, _ := yamlfile.Decode[named](f.path, f.data) // its problems are reported already
 		for i, r := range content.Rules {
 			path := fmt.Sprintf("rules[%d]", i)
-			for j, pattern := range r.Profiles {
-				if !slices.ContainsFunc(profiles, profilerules.Profiles{pattern}.Match) {
-					c.warn(at.Problem(fmt.Sprintf("%s.profiles[%d]", path, j), fmt.Sprintf("no profile of the configuration is %.64q", pattern)))
-				}
+			c.named(at, path, namedPeople{r.Profiles, r.Users, r.Groups}, known)
+			c.named(at, path+".requesters", r.Requesters, known)
+			c.named(at, path+".approvers", r.Approvers, known)
+			for j, auto := range r.AutoApprove {
+				c.named(at, fmt.Sprintf("%s.auto_approve[%d]", path, j), auto, known)
 			}
-			c.people(at, path, r.Users, r.Groups, known)
 		}
 	}
+}
+
+func (c *checker) named(at *yamlfile.File, path string, n namedPeople, known people) {
+	profiles := slices.Collect(maps.Keys(c.Config.Profiles))
+	for j, pattern := range n.Profiles {
+		if !slices.ContainsFunc(profiles, profilerules.Profiles{pattern}.Match) {
+			c.warn(at.Problem(fmt.Sprintf("%s.profiles[%d]", path, j), fmt.Sprintf("no profile of the configuration is %.64q", pattern)))
+		}
+	}
+	c.people(at, path, n.Users, n.Groups, known)
 }
 
 func (c *checker) people(at *yamlfile.File, path string, users, groups []string, known people) {

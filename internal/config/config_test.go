@@ -34,7 +34,16 @@ func TestAGoodFileIsTakenWithDefaultsAndPathsBesideIt(t *testing.T) {
 	assert.Equal(t, "/etc/breakglass/breakglass.db", c.Store.SQLite.Path)
 	assert.Equal(t, "/etc/breakglass/policy.yaml", c.PolicyFile)
 	assert.Empty(t, c.RateLimitFile)
+	assert.Empty(t, c.AccessFile)
+	assert.Empty(t, c.ApprovalsFile)
 	assert.Equal(t, []string{"sam@example.com"}, c.RoleMembers()["reviewer"].Users)
+}
+
+func TestFilesOfRulesLieBesideTheConfiguration(t *testing.T) {
+	c, err := parse(good + "access_file: access.yaml\napprovals_file: /srv/approvals.yaml\nrate_limit_file: rules/ratelimit.yaml\n")
+	require.NoError(t, err)
+	assert.Equal(t, []string{"/etc/breakglass/access.yaml", "/srv/approvals.yaml", "/etc/breakglass/rules/ratelimit.yaml"},
+		[]string{c.AccessFile, c.ApprovalsFile, c.RateLimitFile})
 }
 
 func TestATableNeedsNoFile(t *testing.T) {

@@ -22,8 +22,8 @@ import (
 // items, so no server may write meanwhile: when the trail has grown, or the
 // records don't add up, the export ends with an error and without its trailer.
 //
-// Events are found through the trail, in the order in which they began, and
-// read consistently. In memory are at most a page of entries, the deliveries
+// Events and access requests are found through the trail, in the order in which
+// they began, and read consistently. In memory are at most a page of entries, the deliveries
 // that wait, the idempotency records, which are forgotten after a day, and one
 // second factor for each person.
 func Dump(ctx context.Context, cfg aws.Config, opts Options, out io.Writer) (transfer.Header, error) {
@@ -68,7 +68,7 @@ func (d *dump) run(ctx context.Context, out io.Writer) error {
 	if begun.seq > 0 {
 		d.header.Head = audit.Anchor{Seq: begun.seq, Hash: begun.hash}
 	}
-	for _, collect := range []func(context.Context) error{d.readDeliveries, d.readIdempotent, d.readFactors, d.countEvents} {
+	for _, collect := range []func(context.Context) error{d.readDeliveries, d.readIdempotent, d.readFactors, d.countRecords} {
 		if err := collect(ctx); err != nil {
 			return err
 		}
@@ -166,29 +166,43 @@ func (d *dump) readFactors(ctx context.Context) error {
 	return err
 }
 
-// countEvents asks an index, which lags behind a server that worked a moment
-// ago; that shows at the end, when the trail has named another number of events.
-func (d *dump) countEvents(ctx context.Context) error {
-	for _, status := range []breakglass.Status{breakglass.StatusActive, breakglass.StatusClosed, breakglass.StatusExpired} {
-		in := &ddb.QueryInput{
-			TableName: &d.s.opts.Table, IndexName: aws.String("gsi-status"), Select: types.SelectCount,
-			KeyConditionExpression:    aws.String("#status = :status"),
-			ExpressionAttributeNames:  map[string]string{"#status": attrStatus},
-			ExpressionAttributeValues: item{":status": text(string(status))},
-		}
-		for {
-			out, err := call(ctx, d.s, func(ctx context.Context) (*ddb.QueryOutput, error) { return d.s.client.Query(ctx, in) })
+// countRecords asks an index, which lags behind a server that worked a moment
+// ago; that shows at the end, when the trail has named another number of events
+// or access requests.
+func (d *dump) countRecords(ctx context.Context) error {
+	for _, c := range []struct {
+		states []string
+		count  *int64
+	}{{listedEvents.states, &d.header.Counts.Events}, {listedRequests.states, &d.header.Counts.Requests}} {
+		for _, state := range c.states {
+			n, err := d.count(ctx, state)
 			if err != nil {
 				return err
 			}
-			d.header.Counts.Events += int64(out.Count)
-			if len(out.LastEvaluatedKey) == 0 {
-				break
-			}
-			in.ExclusiveStartKey = out.LastEvaluatedKey
+			*c.count += n
 		}
 	}
 	return nil
+}
+
+func (d *dump) count(ctx context.Context, state string) (n int64, err error) {
+	in := &ddb.QueryInput{
+		TableName: &d.s.opts.Table, IndexName: aws.String("gsi-status"), Select: types.SelectCount,
+		KeyConditionExpression:    aws.String("#status = :status"),
+		ExpressionAttributeNames:  map[string]string{"#status": attrStatus},
+		ExpressionAttributeValues: item{":status": text(state)},
+	}
+	for {
+		out, err := call(ctx, d.s, func(ctx context.Context) (*ddb.QueryOutput, error) { return d.s.client.Query(ctx, in) })
+		if err != nil {
+			return 0, err
+		}
+		n += int64(out.Count)
+		if len(out.LastEvaluatedKey) == 0 {
+			return n, nil
+		}
+		in.ExclusiveStartKey = out.LastEvaluatedKey
+	}
 }
 
 // entries writes the trail up to head, one query for each bucket.
@@ -231,12 +245,12 @@ func (d *dump) entries(ctx context.Context, head int64) error {
 	return nil
 }
 
-// write writes entries with the events that they began.
+// write writes entries with the events and access requests that they began.
 func (d *dump) write(ctx context.Context, page []transfer.Entry) error {
 	var keys []key
 	for _, e := range page {
-		if e.Log.Event == breakglass.EntryInvoked {
-			keys = append(keys, eventKey(e.Log.EventID))
+		if k, ok := begun(e.Log); ok {
+			keys = append(keys, k)
 		}
 	}
 	found, err := d.s.getAll(ctx, keys)
@@ -244,16 +258,37 @@ func (d *dump) write(ctx context.Context, page []transfer.Entry) error {
 		return err
 	}
 	for _, e := range page {
-		if it := found[eventKey(e.Log.EventID)]; it != nil && e.Log.Event == breakglass.EntryInvoked {
-			ev, err := decodeEvent(it)
-			if err != nil {
+		if k, ok := begun(e.Log); ok && found[k] != nil {
+			if err := addRecord(&e, found[k]); err != nil {
 				return err
 			}
-			e.Event = &ev
 		}
 		if err := d.out.Entry(e); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// begun is the item of the event or access request that an entry tells the
+// beginning of.
+func begun(l breakglass.LogEntry) (k key, ok bool) {
+	switch l.Event {
+	case breakglass.EntryInvoked:
+		return eventKey(l.EventID), true
+	case breakglass.EntryRequestCreated:
+		return requestKey(l.Detail[breakglass.DetailAccessRequestID]), true
+	}
+	return k, false
+}
+
+func addRecord(e *transfer.Entry, it item) error {
+	if e.Log.Event == breakglass.EntryInvoked {
+		ev, err := decodeEvent(it)
+		e.Event = &ev
+		return err
+	}
+	r, err := decodeRequest(it)
+	e.Request = &r
+	return err
 }

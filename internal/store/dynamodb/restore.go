@@ -110,10 +110,13 @@ func (s *restore) entry(e transfer.Entry) error {
 			return err
 		}
 	}
-	if e.Event == nil {
-		return nil
+	switch {
+	case e.Event != nil:
+		return s.event(*e.Event)
+	case e.Request != nil:
+		return s.request(*e.Request)
 	}
-	return s.event(*e.Event)
+	return nil
 }
 
 // event writes an event and takes it into its guards, as if it had been put in
@@ -143,6 +146,31 @@ func (s *restore) event(e breakglass.Event) error {
 		}
 	}
 	return s.batch.put(s.ctx, merge(eventKey(e.ID).item(), merge(encodeEvent(e), item{attrRev: number(1)})))
+}
+
+// request does the same with an access request.
+func (s *restore) request(r breakglass.AccessRequest) error {
+	if len(s.guards.guards) > s.bounds.guards {
+		if err := s.spill(); err != nil {
+			return err
+		}
+	}
+	o := s.guards.openRequests(pairOf(r))
+	if err := s.load(); err != nil {
+		return err
+	}
+	if o.known(r.ID) != nil {
+		return fmt.Errorf("%w: access request %s comes twice", errBroken, r.ID)
+	}
+	if err := o.note(revisedRequest{r, 1}); err != nil {
+		return err
+	}
+	if r.Status.Open() {
+		if err := s.batch.put(s.ctx, dueRequest(r).item()); err != nil {
+			return err
+		}
+	}
+	return s.batch.put(s.ctx, merge(requestKey(r.ID).item(), merge(encodeRequest(r), item{attrRev: number(1)})))
 }
 
 // load gets guards that aren't in memory.

@@ -14,8 +14,9 @@ import (
 )
 
 // layoutVersion is the version of the items' layout. A server refuses a table
-// of another one.
-const layoutVersion = 1
+// of a newer one. Version 2 has access requests, and places on the agenda that
+// servers of version 1 would tidy away.
+const layoutVersion = 2
 
 // indexes are the secondary indexes and their partition keys; created_at sorts
 // each, and each projects everything.
@@ -271,21 +272,25 @@ func (s *Store) checkRecovery(ctx context.Context, r *report) error {
 	return nil
 }
 
-// checkLayout refuses a table of a newer program and marks a new one.
+// checkLayout refuses a table of a newer program and marks a new one, or one of
+// an older program, so that this one is refused from now on.
 func (s *Store) checkLayout(ctx context.Context) error {
 	it, err := s.get(ctx, keyLayout)
 	if err != nil {
 		return fmt.Errorf("table %s: %w", s.opts.Table, err)
 	}
+	condition, values := condAbsent, item(nil)
 	switch v := num(it["version"]); {
 	case it == nil:
 	case v > layoutVersion:
 		return fmt.Errorf("table %s was written by a newer breakglassd (layout %d, this one knows %d)", s.opts.Table, v, layoutVersion)
-	default:
+	case v == layoutVersion:
 		return nil
+	default:
+		condition, values = "version = :was", item{":was": number(v)}
 	}
 	_, err = s.client.PutItem(ctx, &ddb.PutItemInput{TableName: &s.opts.Table,
-		Item: merge(keyLayout.item(), item{"version": number(layoutVersion)}), ConditionExpression: aws.String(condAbsent)})
+		Item: merge(keyLayout.item(), item{"version": number(layoutVersion)}), ConditionExpression: &condition, ExpressionAttributeValues: values})
 	var raced *types.ConditionalCheckFailedException
 	if err != nil && !errors.As(err, &raced) {
 		return fmt.Errorf("table %s: %w", s.opts.Table, err)

@@ -157,7 +157,29 @@ func TestATableOfANewerProgramIsRefused(t *testing.T) {
 		Item: merge(keyLayout.item(), item{"version": number(layoutVersion + 1)})})
 	require.NoError(t, err)
 	_, err = Open(t.Context(), testConfig(), o)
-	require.ErrorContains(t, err, "was written by a newer breakglassd (layout 2, this one knows 1)")
+	require.ErrorContains(t, err, "was written by a newer breakglassd (layout 3, this one knows 2)")
+}
+
+// TestATableOfAnOlderProgramIsTakenOver with what is in it: an event has what
+// came later as zero, and its place on the agenda is the right one.
+func TestATableOfAnOlderProgramIsTakenOver(t *testing.T) {
+	o := newTable(t)
+	s := openTest(t, o)
+	e := sampleEvent("alice", "prod", noon)
+	require.NoError(t, invoke(t, s, e))
+	for _, attr := range []string{"sessions", "extensions", "warn_at"} {
+		require.NotContains(t, stored(t, s, eventKey(e.ID)), attr, "as an older program wrote it")
+	}
+	plant(t, s, merge(keyLayout.item(), item{"version": number(1)}))
+	s = openTest(t, o)
+	require.EqualValues(t, layoutVersion, num(stored(t, s, keyLayout)["version"]))
+	got, err := s.Event(t.Context(), e.ID)
+	require.NoError(t, err)
+	require.Equal(t, e, got)
+	tasks, err := s.Agenda(t.Context(), 1)
+	require.NoError(t, err)
+	require.Equal(t, []breakglass.Task{{At: e.ExpiresAt, EventID: e.ID}}, tasks)
+	require.NotNil(t, stored(t, s, key{pkActive, stamp(e.ExpiresAt) + "#" + e.ID}))
 }
 
 // TestTheFilesForOperatorsMakeTheSameTable holds deploy/ against what the

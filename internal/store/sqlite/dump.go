@@ -41,8 +41,9 @@ func (d *dump) run(out io.Writer) (err error) {
 	d.header.Source = "sqlite"
 	h, c := &d.header.Head, &d.header.Counts
 	err = d.tx.QueryRowContext(d.ctx, `SELECT (SELECT count(*) FROM events), (SELECT count(*) FROM entries),
-		(SELECT count(*) FROM deliveries), (SELECT count(*) FROM idempotency), (SELECT count(*) FROM factors)`).
-		Scan(&c.Events, &c.Entries, &c.Deliveries, &c.Idempotency, &c.Factors)
+		(SELECT count(*) FROM deliveries), (SELECT count(*) FROM idempotency), (SELECT count(*) FROM factors),
+		(SELECT count(*) FROM access_requests)`).
+		Scan(&c.Events, &c.Entries, &c.Deliveries, &c.Idempotency, &c.Factors, &c.Requests)
 	if err != nil {
 		return err
 	}
@@ -101,10 +102,14 @@ func (d *dump) page(after int64) (last int64, more bool, err error) {
 		return last, false, err
 	}
 	for _, e := range entries {
-		if e.Log.Event == breakglass.EntryInvoked {
-			if e.Event, err = d.event(e.Log.EventID); err != nil {
-				return last, false, err
-			}
+		switch e.Log.Event {
+		case breakglass.EntryInvoked:
+			e.Event, err = d.event(e.Log.EventID)
+		case breakglass.EntryRequestCreated:
+			e.Request, err = d.request(e.Log.Detail[breakglass.DetailAccessRequestID])
+		}
+		if err != nil {
+			return last, false, err
 		}
 		if err := d.out.Entry(*e); err != nil {
 			return last, false, err
@@ -170,6 +175,14 @@ func (d *dump) event(id string) (*breakglass.Event, error) {
 		return nil, nil // the entry's check says so
 	}
 	return &ev, err
+}
+
+func (d *dump) request(id string) (*breakglass.AccessRequest, error) {
+	r, err := scanAccessRequest(d.tx.QueryRowContext(d.ctx, sqlAccessRequest, id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil // the entry's check says so
+	}
+	return &r, err
 }
 
 func (d *dump) idempotency() (err error) {

@@ -159,28 +159,41 @@ func schemaOf(t *testing.T, path string) (texts []string) {
 	return texts
 }
 
-func TestADatabaseOfVersion1IsBroughtUpToDate(t *testing.T) {
-	dir := t.TempDir()
-	path, bare, fresh := filepath.Join(dir, "a.db"), filepath.Join(dir, "bare.db"), filepath.Join(dir, "fresh.db")
-	s := openTest(t, path)
-	ev := event("alice", "prod")
-	require.NoError(t, grant(t, s, ev))
-	require.NoError(t, s.Close())
-	rawExec(t, path, "DROP TABLE factors; UPDATE meta SET value = '1' WHERE key = 'schema_version'")
-	rawExec(t, bare, migrations()[0].sql+";"+stamp(1))
-	require.Equal(t, schemaOf(t, bare), schemaOf(t, path), "the test has made a database of version 1")
+func TestADatabaseOfAnEarlierVersionIsBroughtUpToDate(t *testing.T) {
+	for version := 1; version < len(migrations()); version++ {
+		t.Run(fmt.Sprint(version), func(t *testing.T) {
+			dir := t.TempDir()
+			fresh, path := filepath.Join(dir, "fresh.db"), filepath.Join(dir, "a.db")
+			s := openTest(t, fresh)
+			ev := event("alice", "prod")
+			require.NoError(t, grant(t, s, ev))
+			require.NoError(t, s.Close())
+			for _, step := range migrations()[:version] {
+				rawExec(t, path, step.sql+";"+stamp(step.version))
+			}
+			const columns = `pk, id, invoker, requested_by, profile, reason_code, justification, ticket, duration_seconds, status,
+				created_at, updated_at, expires_at, closed_at, closed_by, closed_reason, request_id, policy_rule, escalated`
+			rawExec(t, path, `ATTACH '`+fresh+`' AS fresh; INSERT INTO events SELECT `+columns+` FROM fresh.events;
+				INSERT INTO entries SELECT * FROM fresh.entries; INSERT INTO deliveries SELECT * FROM fresh.deliveries`)
 
-	for range 2 { // the second time there is nothing to do
-		s, err := Open(t.Context(), path, Options{})
-		require.NoError(t, err)
-		require.Equal(t, 1, requireWhole(t, s), "nothing is lost")
-		require.NoError(t, s.Update(t.Context(), breakglass.Keys{Factor: "alice"}, func(tx breakglass.Tx) error {
-			return tx.PutFactor(breakglass.Factor{Name: "alice", LastStep: 1})
-		}))
-		require.NoError(t, s.Close())
+			for range 2 { // the second time there is nothing to do
+				s, err := Open(t.Context(), path, Options{})
+				require.NoError(t, err)
+				require.Equal(t, 1, requireWhole(t, s), "nothing is lost")
+				got, err := s.Event(t.Context(), ev.ID)
+				require.NoError(t, err)
+				require.Equal(t, ev, got, "what is new is zero")
+				tasks, err := s.Agenda(t.Context(), 10)
+				require.NoError(t, err)
+				require.Equal(t, []breakglass.Task{{At: ev.ExpiresAt, EventID: ev.ID}}, tasks)
+				require.NoError(t, s.Update(t.Context(), breakglass.Keys{Factor: "alice"}, func(tx breakglass.Tx) error {
+					return tx.PutFactor(breakglass.Factor{Name: "alice", LastStep: 1})
+				}))
+				require.NoError(t, s.Close())
+			}
+			require.Equal(t, schemaOf(t, fresh), schemaOf(t, path))
+		})
 	}
-	require.NoError(t, openTest(t, fresh).Close())
-	require.Equal(t, schemaOf(t, fresh), schemaOf(t, path))
 }
 
 func TestADamagedOrEditedEndOfTheTrailIsRefused(t *testing.T) {

@@ -62,13 +62,13 @@ type restore struct {
 	c    *conn
 	high int64 // latest timestamp of any entry so far, in microseconds
 
-	putEvent, putDelivery *stmt
+	putEvent, putRequest, putDelivery *stmt
 }
 
 func (s *restore) run(r *transfer.Reader) (err error) {
 	var there int64
 	err = s.c.one(`SELECT EXISTS (SELECT 1 FROM events) + EXISTS (SELECT 1 FROM entries) + EXISTS (SELECT 1 FROM idempotency)
-		+ EXISTS (SELECT 1 FROM factors)`,
+		+ EXISTS (SELECT 1 FROM factors) + EXISTS (SELECT 1 FROM access_requests)`,
 		func(v []driver.Value) { there, _ = v[0].(int64) })
 	if err != nil {
 		return err
@@ -76,13 +76,15 @@ func (s *restore) run(r *transfer.Reader) (err error) {
 	if there > 0 {
 		return errors.New("the database already holds events or audit entries; an import needs an empty one")
 	}
-	// Without the hot path's ON CONFLICT: an event must not come twice.
-	insert, _, _ := strings.Cut(sqlPutEvent, "ON CONFLICT")
+	// Without the hot path's ON CONFLICT: nothing must come twice.
+	insertEvent, _, _ := strings.Cut(sqlPutEvent, "ON CONFLICT")
+	insertRequest, _, _ := strings.Cut(sqlPutAccessRequest, "ON CONFLICT")
 	for _, p := range []struct {
 		to   **stmt
 		text string
 	}{
-		{&s.putEvent, insert},
+		{&s.putEvent, insertEvent},
+		{&s.putRequest, insertRequest},
 		{&s.putDelivery, `INSERT INTO deliveries (seq, sink, next_attempt, attempts, dead, last_error, event) VALUES (?, ?, ?, ?, ?, ?, ?)`},
 	} {
 		if *p.to, err = s.c.prepare(p.text); err != nil {
@@ -104,6 +106,9 @@ func (s *restore) entry(e transfer.Entry) error {
 	err := s.c.putEntry.exec(e.Log.Seq, string(e.Log.Event), e.Log.Invoker, e.Log.Profile, at, s.high, string(e.Body), e.Hash)
 	if err == nil && e.Event != nil {
 		err = putEvent(s.putEvent, e.Event)
+	}
+	if err == nil && e.Request != nil {
+		err = putAccessRequest(s.putRequest, e.Request)
 	}
 	for _, d := range e.Deliveries {
 		if err != nil {

@@ -105,6 +105,11 @@ func testRequestRoundTrip(t *testing.T, e Engine) {
 		require.NoError(t, err)
 		require.Equal(t, want, got, "and put back")
 	}
+	requests[2].EndedReason = "for another reason"
+	putRequests(t, e, requests[2])
+	got, err := e.AccessRequest(t.Context(), denied.ID)
+	require.NoError(t, err)
+	require.Equal(t, requests[2], got, "replaced, although only its pair was named")
 	settled(t, e, func(c require.TestingT) {
 		got, err := e.AccessRequests(t.Context(), breakglass.RequestQuery{Limit: 10, Now: at(0)})
 		require.NoError(c, err)

@@ -53,6 +53,8 @@ func FillForTransfer(t *testing.T, s Store) {
 	require.NoError(t, s.Update(t.Context(), breakglass.Keys{EventID: bobs.ID}, func(tx breakglass.Tx) error {
 		return errors.Join(tx.PutEvent(ended), tx.Append(newEntry(breakglass.EntryClosed, ended, ended.ClosedAt), &ended, []string{"siem"}))
 	}))
+	extend(t, s, first.ID)
+	fillRequests(t, s)
 	refusal := breakglass.LogEntry{Timestamp: at(90 * time.Minute), Event: breakglass.EntryDenied, Actor: "mallory", Reason: "policy_denied",
 		Detail: map[string]string{breakglass.DetailMessage: "<no> \u2028", breakglass.DetailCondition: "time"}}
 	record(t, s, refusal, nil, "siem") // the newest entry is not the latest
@@ -61,6 +63,52 @@ func FillForTransfer(t *testing.T, s Store) {
 	require.NoError(t, settle(t, s, seq, "a-sink", breakglass.DeliveryOutcome{Delivered: true}))
 	require.NoError(t, settle(t, s, seq, "siem", breakglass.DeliveryOutcome{Dead: true, Attempts: 10, NextAttempt: at(3 * time.Hour), LastError: "410 Gone"}))
 	require.NoError(t, settle(t, s, seq, "secops", breakglass.DeliveryOutcome{Attempts: 2, NextAttempt: at(6*time.Hour + time.Microsecond), LastError: "503"}))
+}
+
+// extend gives an event an hour more, and notes its use.
+func extend(t *testing.T, s Store, id string) {
+	t.Helper()
+	require.NoError(t, s.Update(t.Context(), breakglass.Keys{EventID: id}, func(tx breakglass.Tx) error {
+		ev, err := tx.Event(id)
+		if err != nil {
+			return err
+		}
+		ev.ExpiresAt, ev.Extensions, ev.Sessions = ev.ExpiresAt.Add(time.Hour), 1, 3
+		ev.WarnAt = ev.ExpiresAt.Add(-10 * time.Minute)
+		return errors.Join(tx.PutEvent(ev), tx.Append(newEntry(breakglass.EntryExtended, ev, at(4*time.Hour)), &ev, nil))
+	}))
+}
+
+// fillRequests writes an access request in each state, and one that has lapsed,
+// with the entries that tell of it.
+func fillRequests(t *testing.T, s Store) {
+	t.Helper()
+	created, approved := breakglass.EntryRequestCreated, breakglass.EntryRequestApproved
+	withdrawn := endedRequest("bob", "prod", at(4*time.Hour), breakglass.RequestDenied)
+	withdrawn.ApprovedAt, withdrawn.Approvals = at(4*time.Hour), approvedRequest("bob", "prod", at(4*time.Hour)).Approvals
+	for _, c := range []struct {
+		r    breakglass.AccessRequest
+		told []breakglass.EntryType
+	}{
+		{newRequest("alice", "prod", at(4*time.Hour)), []breakglass.EntryType{created}},
+		{approvedRequest("alice", "prod", at(4*time.Hour)), []breakglass.EntryType{created, approved}},
+		{withdrawn, []breakglass.EntryType{created, approved, breakglass.EntryRequestDenied}},
+		{endedRequest("bob", "prod", at(4*time.Hour), breakglass.RequestCancelled), []breakglass.EntryType{created, breakglass.EntryRequestCancelled}},
+		{newRequest("carol", "profile-0", at(-48*time.Hour)), []breakglass.EntryType{created}},
+		{endedRequest("dora", "staging", at(4*time.Hour), breakglass.RequestExpired), []breakglass.EntryType{created, breakglass.EntryRequestExpired}},
+	} {
+		require.NoError(t, s.Update(t.Context(), requestKeys(c.r), func(tx breakglass.Tx) error {
+			errs := []error{tx.PutAccessRequest(c.r)}
+			for i, typ := range c.told {
+				var sinks []string
+				if i == 0 && c.r.Status == breakglass.RequestApproved {
+					sinks = []string{"siem"}
+				}
+				errs = append(errs, tx.Append(requestEntry(typ, c.r, at(4*time.Hour)), nil, sinks))
+			}
+			return errors.Join(errs...)
+		}))
+	}
 }
 
 // observed is what a store shows of itself.
@@ -76,6 +124,9 @@ type observed struct {
 	Counts          map[string]breakglass.DeliveryCount
 	Idempotent      []*breakglass.Idempotent
 	Factors         []*breakglass.Factor
+	Requests        []breakglass.AccessRequest
+	Open            []breakglass.OpenRequests
+	Standing        []breakglass.Standing
 }
 
 func observe(t *testing.T, s Store) observed {
@@ -92,6 +143,10 @@ func observe(t *testing.T, s Store) observed {
 	require.NoError(t, err)
 	for _, pair := range [][2]string{{"alice", "prod"}, {"bob", "prod"}, {"carol", "profile-0"}, {"dora", "staging"}, {"alice", "staging"}} {
 		name := pair[0] + " " + pair[1]
+		person := breakglass.Pair{Person: pair[0], Profile: pair[1]}
+		standing, err := s.Standing(t.Context(), person)
+		require.NoError(t, err)
+		o.Open, o.Standing = append(o.Open, findOpen(t, s, person)), append(o.Standing, standing)
 		o.Active[name], o.Last[name] = findActive(t, s, pair[0], pair[1]), findLast(t, s, pair[0], pair[1])
 		for _, since := range []time.Duration{-3 * time.Hour, 0, 30 * time.Minute, 134 * time.Minute, 10 * time.Hour} {
 			look(t, s, pair[0], pair[1], func(tx breakglass.Tx) error {
@@ -117,6 +172,9 @@ func (o *observed) list(ctx context.Context, t require.TestingT, s Store) {
 	require.NoError(t, err)
 	require.Len(t, events, 138)
 	o.Events = events
+	o.Requests, err = s.AccessRequests(ctx, breakglass.RequestQuery{Limit: 1000, Now: at(0)})
+	require.NoError(t, err)
+	require.Len(t, o.Requests, 6)
 }
 
 // RequireSame checks that two stores show the same, and that the second goes on
@@ -131,6 +189,9 @@ func RequireSame(t *testing.T, from, to Engine) {
 	require.NotNil(t, got.Idempotent[0])
 	require.NotNil(t, got.Factors[0])
 	require.Nil(t, got.Factors[2])
+	require.NotNil(t, got.Standing[0].Event)
+	require.NotNil(t, got.Standing[0].Pending)
+	require.NotNil(t, got.Standing[0].Approved)
 	require.Len(t, got.Due["secops"], 2, "the test has deliveries that are due")
 	require.Equal(t, at(6*time.Hour+time.Microsecond), got.Next["secops"], "and one that is later")
 	goOn(t, to.Store)
@@ -152,6 +213,11 @@ func goOn(t *testing.T, s Store) {
 	require.NoError(t, invoke(t, s, newEvent("dora", "staging", now), ratelimit.None{}), "the lapsed event is in nobody's way")
 	require.Equal(t, head+4, mustHead(t, s), "the sequence goes on; an expiry was recorded too")
 	requireChain(t, s)
+
+	require.Error(t, s.Update(t.Context(), breakglass.Keys{Requests: breakglass.Pair{Person: "alice", Profile: "prod"}}, func(tx breakglass.Tx) error {
+		return tx.PutAccessRequest(newRequest("alice", "prod", now))
+	}), "one pending request")
+	putRequests(t, s, newRequest("bob", "prod", now))
 
 	n, err := s.RetryDead(t.Context(), "siem")
 	require.NoError(t, err)
@@ -189,7 +255,7 @@ func testTransfer(t *testing.T, e Engine) {
 	}
 	FillForTransfer(t, e)
 	export, h := Export(t, e)
-	require.Equal(t, transfer.Counts{Events: 138, Entries: 276, Deliveries: 7, Idempotency: 2, Factors: 2}, h.Counts)
+	require.Equal(t, transfer.Counts{Events: 138, Entries: 288, Deliveries: 8, Idempotency: 2, Factors: 2, Requests: 6}, h.Counts)
 	restored, err := e.Restore(t, bytes.NewReader(export))
 	require.NoError(t, err)
 	again, _ := Export(t, restored)

@@ -27,13 +27,8 @@ type checker struct {
 	last   *idempotencyLine
 
 	lastFactor string
-	open       map[string]ending // by event, until the trail has its end; nil: events aren't held against it
-}
-
-// ending is how an event is said to have ended, and the entry that began it.
-type ending struct {
-	status breakglass.Status // active: it hasn't
-	seq    int64
+	former     bool  // the lines are those of format 1
+	lives      lives // nil: records aren't held against the trail
 }
 
 func newChecker() checker {
@@ -42,11 +37,11 @@ func newChecker() checker {
 
 // entry verifies a line that is to hold an audit entry.
 func (c *checker) entry(line []byte) (Entry, error) {
-	r, err := decode[entryLine](line)
+	r, err := c.decodeEntry(line)
 	if err != nil {
 		return Entry{}, err
 	}
-	e := Entry{Body: r.Body, Hash: r.Hash, Event: r.Event, Deliveries: r.Deliveries, Snapshot: string(r.Snapshot)}
+	e := Entry{Body: r.Body, Hash: r.Hash, Event: r.Event, Request: r.Request, Deliveries: r.Deliveries, Snapshot: string(r.Snapshot)}
 	if c.last != nil || c.counts.Factors > 0 {
 		return e, errors.New("an audit entry stands after the idempotency records or the second factors")
 	}
@@ -56,31 +51,57 @@ func (c *checker) entry(line []byte) (Entry, error) {
 	if err := checkEvent(e); err != nil {
 		return e, err
 	}
-	if err := c.ends(e); err != nil {
+	if err := checkRequest(e); err != nil {
 		return e, err
+	}
+	if c.lives != nil {
+		if err := c.lives.entry(e); err != nil {
+			return e, err
+		}
 	}
 	c.counts.Entries++
 	if e.Event != nil {
 		c.counts.Events++
 	}
+	if e.Request != nil {
+		c.counts.Requests++
+	}
+	return e, c.deliveries(e)
+}
+
+// decodeEntry reads a line of either format.
+func (c *checker) decodeEntry(line []byte) (entryLine, error) {
+	if !c.former {
+		return decode[entryLine](line)
+	}
+	r, err := decode[formerEntryLine](line)
+	out := entryLine{Kind: r.Kind, Hash: r.Hash, Deliveries: r.Deliveries, Snapshot: r.Snapshot, Body: r.Body}
+	if r.Event != nil {
+		out.Event = &r.Event.Event
+	}
+	return out, err
+}
+
+// deliveries verifies what the sinks of an entry have not taken.
+func (c *checker) deliveries(e Entry) error {
 	for i, d := range e.Deliveries {
 		switch {
 		case d.Sink == "" || i > 0 && d.Sink <= e.Deliveries[i-1].Sink:
-			return e, errors.New("the deliveries are not in the order of their sinks")
+			return errors.New("the deliveries are not in the order of their sinks")
 		case !storable(d.NextAttempt) || d.Attempts < 0:
-			return e, fmt.Errorf("the delivery to %q is damaged", d.Sink)
+			return fmt.Errorf("the delivery to %q is damaged", d.Sink)
 		}
 		c.counts.Deliveries++
 	}
 	if e.Snapshot != "" {
 		if len(e.Deliveries) == 0 {
-			return e, errors.New("an event for deliveries stands here without any")
+			return errors.New("an event for deliveries stands here without any")
 		}
-		if _, err := decodeEvent(r.Snapshot); err != nil {
-			return e, fmt.Errorf("the event of the deliveries: %w", err)
+		if _, err := decodeEvent([]byte(e.Snapshot)); err != nil {
+			return fmt.Errorf("the event of the deliveries: %w", err)
 		}
 	}
-	return e, nil
+	return nil
 }
 
 // seal verifies the entry's place in the trail and that its body is exactly
@@ -120,57 +141,11 @@ func checkEvent(e Entry) error {
 	return validEvent(*ev)
 }
 
-// ends holds an event against the entries that begin and end it. In memory are
-// the events that are active at this place of the trail. Only a reader asks: a
-// store that was tampered with can be exported, as evidence.
-func (c *checker) ends(e Entry) error {
-	if c.open == nil {
-		return nil
-	}
-	if ev := e.Event; ev != nil {
-		if !ev.ExpiresAt.Equal(e.Log.ExpiresAt) {
-			return fmt.Errorf("event %q ends at %s, but entry %d says %s", ev.ID, ev.ExpiresAt.Format(time.RFC3339Nano), e.Log.Seq, e.Log.ExpiresAt.Format(time.RFC3339Nano))
-		}
-		c.open[e.Event.ID] = ending{e.Event.Status, e.Log.Seq}
-		return nil
-	}
-	status := map[breakglass.EntryType]breakglass.Status{
-		breakglass.EntryClosed: breakglass.StatusClosed, breakglass.EntryExpired: breakglass.StatusExpired}[e.Log.Event]
-	said, ok := c.open[e.Log.EventID]
-	if status == "" || !ok {
-		return nil
-	}
-	delete(c.open, e.Log.EventID)
-	if said.status != status {
-		return said.fault("event %q is %s, but entry %d says that it is %s", e.Log.EventID, said.status, e.Log.Seq, status)
-	}
-	return nil
-}
-
-// fault is an error about the line that holds the event.
-func (e ending) fault(format string, v ...any) error {
-	return &LineError{int(e.seq) + 1, fmt.Errorf(format, v...)} // after the header
-}
-
-// unended wants an entry for each event that has ended.
-func (c *checker) unended() error {
-	first := ending{}
-	var id string
-	for event, said := range c.open {
-		if said.status != breakglass.StatusActive && (id == "" || said.seq < first.seq) {
-			id, first = event, said
-		}
-	}
-	if id == "" {
-		return nil
-	}
-	return first.fault("event %q is %s, but no entry says that it is", id, first.status)
-}
-
 func validEvent(e breakglass.Event) error {
-	known := e.Status == breakglass.StatusActive || e.Status == breakglass.StatusClosed || e.Status == breakglass.StatusExpired
-	times := storable(e.CreatedAt) && storable(e.UpdatedAt) && storable(e.ExpiresAt) && (e.ClosedAt.IsZero() || storable(e.ClosedAt))
-	if !breakglass.IsID(e.ID) || e.Invoker == "" || e.Profile == "" || !known || !times {
+	known := e.Status.IsValid()
+	times := storable(e.CreatedAt) && storable(e.UpdatedAt) && storable(e.ExpiresAt) && (e.ClosedAt.IsZero() || storable(e.ClosedAt)) &&
+		(e.WarnAt.IsZero() || storable(e.WarnAt))
+	if !breakglass.IsID(e.ID) || e.Invoker == "" || e.Profile == "" || e.Sessions < 0 || e.Extensions < 0 || !known || !times {
 		return fmt.Errorf("event %q is damaged", e.ID)
 	}
 	return nil
@@ -214,7 +189,7 @@ func (c *checker) idempotent(line []byte) (breakglass.Idempotent, error) {
 
 // finish holds what came against what the header has announced.
 func (c *checker) finish(h Header) error {
-	if err := c.unended(); err != nil {
+	if err := c.lives.rest(); err != nil {
 		return err
 	}
 	if got := c.trail.Result().Head(); got != h.Head {

@@ -52,7 +52,7 @@ func TestSecondFactorsAreWrittenAndRead(t *testing.T) {
 		lines   []string
 		message string
 	}{
-		"dropped":       {[]string{lines[0], lines[1], lines[3]}, "1 second factors, instead of"},
+		"dropped":       {[]string{lines[0], lines[1], lines[3]}, "1 second factors, 0 access requests, instead of"},
 		"repeated":      {[]string{lines[0], lines[1], lines[1], lines[3]}, "line 3: the second factors are not in the order"},
 		"swapped":       {[]string{lines[0], lines[2], lines[1], lines[3]}, "line 3: the second factors are not in the order"},
 		"a key after":   {[]string{lines[0], lines[1], lines[2], key, lines[3]}, "line 4: an idempotency record stands after"},

@@ -31,7 +31,7 @@ type Reader struct {
 // NewReader reads the header. An error about the contents is a *LineError.
 func NewReader(r io.Reader) (*Reader, error) {
 	t := &Reader{in: bufio.NewReaderSize(r, 64<<10), sum: sha256.New(), check: newChecker()}
-	t.check.open = map[string]ending{}
+	t.check.lives = lives{}
 	line, err := t.next()
 	if errors.Is(err, io.EOF) {
 		return nil, &LineError{1, errors.New("there is nothing to import: the input is empty")}
@@ -39,7 +39,7 @@ func NewReader(r io.Reader) (*Reader, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t.header, err = parseHeader(line); err != nil {
+	if t.header, t.check.former, err = parseHeader(line); err != nil {
 		return nil, &LineError{t.line, err}
 	}
 	t.add(line)
@@ -49,28 +49,29 @@ func NewReader(r io.Reader) (*Reader, error) {
 // Header is what the export announces; whether it is true shows at the end.
 func (t *Reader) Header() Header { return t.header }
 
-func parseHeader(line []byte) (Header, error) {
+func parseHeader(line []byte) (h Header, former bool, err error) {
 	var loose struct{ Format int }
 	if err := json.Unmarshal(line, &loose); kindOf(line) != kindHeader || err != nil {
-		return Header{}, errors.New("this is not an export of breakglassd: it doesn't begin with a header")
+		return h, false, errors.New("this is not an export of breakglassd: it doesn't begin with a header")
 	}
 	if loose.Format > Format {
-		return Header{}, fmt.Errorf("the export was written by a newer breakglassd (format %d, this one knows %d)", loose.Format, Format)
+		return h, false, fmt.Errorf("the export was written by a newer breakglassd (format %d, this one knows %d)", loose.Format, Format)
 	}
 	r, err := decode[headerLine](line)
 	if err != nil {
-		return Header{}, err
+		return h, false, err
 	}
-	h := Header{Source: r.Source, Counts: r.Counts}
+	h = Header{Source: r.Source, Counts: r.Counts}
 	if r.Head != (audit.Anchor{}).String() {
 		if h.Head, err = audit.ParseAnchor(r.Head); err != nil {
-			return h, fmt.Errorf("the head of the trail: %w", err)
+			return h, false, fmt.Errorf("the head of the trail: %w", err)
 		}
 	}
-	if r.Format != Format || h.Head.Seq != r.Counts.Entries {
-		return h, errors.New("the header contradicts itself")
+	former = r.Format == formerFormat
+	if r.Format != Format && !former || former && r.Counts.Requests != 0 || h.Head.Seq != r.Counts.Entries {
+		return h, false, errors.New("the header contradicts itself")
 	}
-	return h, nil
+	return h, former, nil
 }
 
 // Each hands every record to one of the functions, in the order of the export.

@@ -11,8 +11,12 @@ import (
 	"breakglass/internal/breakglass"
 )
 
-// Format is the number of the form that this program writes and reads.
-const Format = 1
+// Format is the number of the form that this program writes. It reads the one
+// before, too, which knows no access requests and less about events.
+const (
+	Format       = 2
+	formerFormat = 1
+)
 
 // Header says what an export holds.
 type Header struct {
@@ -28,11 +32,12 @@ type Counts struct {
 	Deliveries  int64 `json:"deliveries"`
 	Idempotency int64 `json:"idempotency"`
 	Factors     int64 `json:"factors"`
+	Requests    int64 `json:"requests,omitzero"` // as in format 1, when there are none
 }
 
 func (c Counts) String() string {
-	return fmt.Sprintf("%d events, %d audit entries, %d deliveries, %d idempotency records, %d second factors", c.Events, c.Entries, c.Deliveries,
-		c.Idempotency, c.Factors)
+	return fmt.Sprintf("%d events, %d audit entries, %d deliveries, %d idempotency records, %d second factors, %d access requests", c.Events, c.Entries, c.Deliveries,
+		c.Idempotency, c.Factors, c.Requests)
 }
 
 // Entry is an audit entry with what belongs to it.
@@ -41,9 +46,10 @@ type Entry struct {
 	Hash string
 	Log  breakglass.LogEntry // Body and Hash, decoded; set by Reader
 
-	Event      *breakglass.Event // of a breakglass.invoked entry, as it is now
-	Deliveries []Delivery        // by sink
-	Snapshot   string            // the event right after the change, as JSON; empty without deliveries or event
+	Event      *breakglass.Event         // of a breakglass.invoked entry, as it is now
+	Request    *breakglass.AccessRequest // of a request.created entry, as it is now
+	Deliveries []Delivery                // by sink
+	Snapshot   string                    // the event right after the change, as JSON; empty without deliveries or event
 }
 
 // Delivery is a notification that waits or was given up.
@@ -73,12 +79,28 @@ type (
 		Counts Counts `json:"counts"`
 	}
 	entryLine struct {
-		Kind       string            `json:"kind"`
-		Hash       string            `json:"hash"`
-		Event      *breakglass.Event `json:"event,omitempty"`
-		Deliveries []Delivery        `json:"deliveries,omitempty"`
-		Snapshot   json.RawMessage   `json:"snapshot,omitempty"`
-		Body       json.RawMessage   `json:"body"`
+		Kind       string                    `json:"kind"`
+		Hash       string                    `json:"hash"`
+		Event      *breakglass.Event         `json:"event,omitempty"`
+		Request    *breakglass.AccessRequest `json:"request,omitempty"`
+		Deliveries []Delivery                `json:"deliveries,omitempty"`
+		Snapshot   json.RawMessage           `json:"snapshot,omitempty"`
+		Body       json.RawMessage           `json:"body"`
+	}
+	formerEntryLine struct {
+		Kind       string          `json:"kind"`
+		Hash       string          `json:"hash"`
+		Event      *formerEvent    `json:"event,omitempty"`
+		Deliveries []Delivery      `json:"deliveries,omitempty"`
+		Snapshot   json.RawMessage `json:"snapshot,omitempty"`
+		Body       json.RawMessage `json:"body"`
+	}
+	// formerEvent hides what came later: a line that has it isn't of format 1.
+	formerEvent struct {
+		breakglass.Event
+		Sessions   struct{} `json:"sessions,omitzero"`
+		Extensions struct{} `json:"extensions,omitzero"`
+		WarnAt     struct{} `json:"warn_at,omitzero"`
 	}
 	idempotencyLine struct {
 		Kind        string    `json:"kind"`

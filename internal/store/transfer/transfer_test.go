@@ -147,7 +147,7 @@ func TestEveryDamageIsFoundAndItsLineNamed(t *testing.T) {
 		"empty":                   {"", "line 1: there is nothing to import"},
 		"something else":          {"{\"seq\":1}\n", "line 1: this is not an export"},
 		"binary":                  {"\x00\xff\n", "line 1: this is not an export"},
-		"a newer format":          {replace(1, `"format":1`, `"format":2,"more":true`), "line 1: the export was written by a newer breakglassd (format 2"},
+		"a newer format":          {replace(1, `"format":2`, `"format":3,"more":true`), "line 1: the export was written by a newer breakglassd (format 3"},
 		"an unknown header field": {replace(1, `"source"`, `"sauce":1,"source"`), "line 1: the record can't be read"},
 		"cut after a line":        {strings.Join(lines()[:4], ""), "line 4: the export ends here without its trailer"},
 		"cut within a line":       {strings.Join(lines()[:4], "")[:len(strings.Join(lines()[:4], ""))-9], "line 4: the export ends in the middle"},
@@ -241,6 +241,7 @@ func TestAReaderOrFunctionThatFailsIsReportedAsItIs(t *testing.T) {
 
 func FuzzReader(f *testing.F) {
 	f.Add([]byte("{\"kind\":\"header\",\"format\":1,\"source\":\"\",\"head\":\"\",\"counts\":{}}\n{\"kind\":\"entry\"}\n"))
+	f.Add([]byte("{\"kind\":\"header\",\"format\":2,\"source\":\"\",\"head\":\"\",\"counts\":{}}\n{\"kind\":\"entry\",\"request\":{}}\n"))
 	f.Add([]byte(fmt.Sprintf("{\"kind\":\"header\",\"format\":1,\"source\":\"sqlite\",\"head\":\"0:%s\",\"counts\":"+
 		"{\"events\":0,\"entries\":0,\"deliveries\":0,\"idempotency\":0,\"factors\":0}}\n{\"kind\":\"entry\",\"hash\":\"\",\"body\":{}}\n", audit.GenesisHash)))
 	f.Fuzz(func(t *testing.T, data []byte) {

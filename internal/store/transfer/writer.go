@@ -42,7 +42,7 @@ func (t *Writer) write(line []byte) error {
 
 // Entry writes the next entry of the trail.
 func (t *Writer) Entry(e Entry) error {
-	r := entryLine{Kind: kindEntry, Hash: e.Hash, Event: e.Event, Deliveries: e.Deliveries, Body: e.Body}
+	r := entryLine{Kind: kindEntry, Hash: e.Hash, Event: e.Event, Request: e.Request, Deliveries: e.Deliveries, Body: e.Body}
 	if e.Snapshot != "" {
 		r.Snapshot = json.RawMessage(e.Snapshot)
 	}
