@@ -92,11 +92,11 @@ func TestNobodyApprovesTheirOwnRequest(t *testing.T) {
 	r := w.pending(t, "alice@example.com")
 	requester := person("alice@example.com", breakglass.Roles()...)
 	_, err := w.Approve(t.Context(), requester, r.ID, "", "")
-	requireCode(t, breakglass.CodeForbidden, err)
+	_ = requireCode(t, breakglass.CodeForbidden, err)
 	_, err = w.Approve(t.Context(), person("bot", breakglass.RoleDelegate), r.ID, "", "")
-	requireCode(t, breakglass.CodeRequestNotFound, err)
+	_ = requireCode(t, breakglass.CodeRequestNotFound, err)
 	_, err = w.Approve(t.Context(), person("bot", breakglass.RoleDelegate, breakglass.RoleReviewer), r.ID, "", "")
-	requireCode(t, breakglass.CodeForbidden, err)
+	_ = requireCode(t, breakglass.CodeForbidden, err)
 	now, err := w.AccessRequest(t.Context(), requester, r.ID)
 	require.NoError(t, err)
 	assert.Equal(t, breakglass.RequestPending, now.Status)
@@ -118,7 +118,7 @@ func TestTwoApprovalsAreThoseOfTwoPeople(t *testing.T) {
 		require.Len(t, got.Approvals, 1)
 	}
 	_, err := w.CredentialsFor(t.Context(), person("alice@example.com"), "prod", "")
-	requireCode(t, breakglass.CodeAccessDenied, err)
+	_ = requireCode(t, breakglass.CodeAccessDenied, err)
 	got, err := w.Approve(t.Context(), person("dave@example.com"), r.ID, "", "")
 	require.NoError(t, err)
 	assert.Equal(t, breakglass.RequestApproved, got.Status)
@@ -177,7 +177,7 @@ func TestDecisionsRaceToOneEnd(t *testing.T) {
 		}
 		require.Equal(t, want, got.Status)
 		_, err = w.CredentialsFor(t.Context(), alice, "prod", "")
-		requireCode(t, breakglass.CodeAccessDenied, err)
+		_ = requireCode(t, breakglass.CodeAccessDenied, err)
 	}
 }
 
@@ -218,7 +218,7 @@ func TestPromise03CredentialsAreWithheldWhenTheApprovalIsWithdrawnMeanwhile(t *t
 		return err
 	}
 	out, err := w.CredentialsFor(t.Context(), alice, "prod", "")
-	requireCode(t, breakglass.CodeInvalidTransition, err)
+	_ = requireCode(t, breakglass.CodeInvalidTransition, err)
 	assert.Zero(t, out.Credentials)
 	trail := w.trail(t)
 	last := trail[len(trail)-1]
@@ -248,10 +248,10 @@ func TestStandingAccessEndsWithItsRule(t *testing.T) {
 		return nil
 	}
 	_, err = w.CredentialsFor(t.Context(), alice, "prod", "")
-	requireCode(t, breakglass.CodePolicyDenied, err)
+	_ = requireCode(t, breakglass.CodePolicyDenied, err)
 	until = t0
 	_, err = w.CredentialsFor(t.Context(), alice, "prod", "")
-	requireCode(t, breakglass.CodeAccessDenied, err)
+	_ = requireCode(t, breakglass.CodeAccessDenied, err)
 	trail := w.trail(t)
 	assert.Equal(t, []string{"credentials.issued", "credentials.denied policy_denied", "credentials.denied access_denied"}, w.types(t))
 	d := trail[0].Detail
@@ -265,7 +265,7 @@ func TestStandingAccessEndsWithItsRule(t *testing.T) {
 	assert.Equal(t, breakglass.StorySession, story.Kind)
 	assert.Equal(t, []breakglass.LogEntry{trail[0]}, story.Entries)
 	_, err = w.Why(t.Context(), person("bob@example.com"), d[breakglass.DetailRoleSessionName])
-	requireCode(t, breakglass.CodeEventNotFound, err)
+	_ = requireCode(t, breakglass.CodeEventNotFound, err)
 	_, err = w.Why(t.Context(), person("sam@example.com", breakglass.RoleAuditor), d[breakglass.DetailDecisionID])
 	require.NoError(t, err)
 }
@@ -429,13 +429,13 @@ func TestRequestsAreSeenByThoseWhomTheyConcern(t *testing.T) {
 		seen := requireCode(t, c.code, err)
 		_, err = w.AccessRequest(t.Context(), c.who, "0123456789abcdef")
 		require.Equal(t, requireCode(t, c.code, err).Message, seen.Message, "the same words as for one that never was")
-		requireCode(t, breakglass.CodeEventNotFound, whyErr)
+		_ = requireCode(t, breakglass.CodeEventNotFound, whyErr)
 	}
 	mine, _, err := w.AccessRequests(t.Context(), person("bob@example.com"), breakglass.RequestQuery{Limit: 10}, false)
 	require.NoError(t, err)
 	assert.Empty(t, mine)
 	_, _, err = w.AccessRequests(t.Context(), person("bob@example.com"), breakglass.RequestQuery{Limit: 10, Requester: "alice@example.com"}, false)
-	requireCode(t, breakglass.CodeForbidden, err)
+	_ = requireCode(t, breakglass.CodeForbidden, err)
 	require.Eventually(t, func() bool { // an index may lag behind
 		list, more, err := w.AccessRequests(t.Context(), person("carol@example.com"), breakglass.RequestQuery{Limit: 10}, true)
 		return err == nil && !more && len(list) == 1 && list[0].ID == r.ID
@@ -471,7 +471,7 @@ func TestRequestsThatTheRulesDoNotTake(t *testing.T) {
 			c.change(&in)
 		}
 		_, err := w.Request(t.Context(), person("alice, "+name), in) // identical refusals of one person are counted
-		requireCode(t, c.code, err)
+		_ = requireCode(t, c.code, err)
 		trail := w.trail(t)
 		last := trail[len(trail)-1]
 		assert.Equal(t, breakglass.EntryDenied, last.Event, name)
@@ -518,9 +518,9 @@ func TestUnreadableApprovalRulesStopRequestsAlone(t *testing.T) {
 		Now:       func() time.Time { return t0.Add(time.Minute) },
 	})
 	_, err := service.Request(t.Context(), person("bob@example.com"), access())
-	requireCode(t, breakglass.CodeUnavailable, err)
+	_ = requireCode(t, breakglass.CodeUnavailable, err)
 	_, err = service.Approve(t.Context(), person("carol@example.com"), r.ID, "", "")
-	requireCode(t, breakglass.CodeRequestNotFound, err)
+	_ = requireCode(t, breakglass.CodeRequestNotFound, err)
 	_, err = service.CredentialsFor(t.Context(), person("alice@example.com"), "prod", "")
 	e := requireCode(t, breakglass.CodeUnavailable, err)
 	assert.Len(t, e.Links, 3)

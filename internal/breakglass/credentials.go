@@ -151,8 +151,15 @@ func (r refusedOnRecord) Error() string { return r.refusal.Error() }
 // the credentials are withheld, and the entry says so. Each call of AssumeRole is
 // explained by exactly one entry.
 func (s *Service) recordIssuance(ctx context.Context, caller Principal, a asked, g Grant, answers []LinkAnswer, callID string, c Credentials) error {
+	keys := Keys{EventID: g.EventID(), RequestID: g.AccessRequestID()}
+	switch g.Link { // whose they are, so that an engine needs no second look
+	case LinkBreakglass:
+		keys.Invoker, keys.Profile = g.Holder, a.profile.Name
+	case LinkRequest:
+		keys.Requests = Pair{g.Holder, a.profile.Name}
+	}
 	var withheld *Error
-	err := s.cfg.Store.Update(ctx, Keys{EventID: g.EventID(), RequestID: g.AccessRequestID()}, func(tx Tx) error {
+	err := s.cfg.Store.Update(ctx, keys, func(tx Tx) error {
 		withheld = nil
 		now, err := s.begin(tx)
 		if err != nil {

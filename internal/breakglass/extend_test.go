@@ -85,12 +85,12 @@ func TestNoExtensionReachesPastFourHours(t *testing.T) {
 	require.NoError(t, err, "without a duration, what is left")
 	assert.Equal(t, t0.Add(4*time.Hour), got.ExpiresAt)
 	_, err = w.Extend(t.Context(), alice, ev.ID, more(0))
-	requireCode(t, breakglass.CodeExtensionRefused, err)
+	_ = requireCode(t, breakglass.CodeExtensionRefused, err)
 
 	prod, err := w.Invoke(t.Context(), alice, request("prod")) // at most two hours by its profile
 	require.NoError(t, err)
 	_, err = w.Extend(t.Context(), alice, prod.ID, more(time.Hour+time.Second))
-	requireCode(t, breakglass.CodeExtensionRefused, err)
+	_ = requireCode(t, breakglass.CodeExtensionRefused, err)
 	got, err = w.Extend(t.Context(), alice, prod.ID, more(time.Hour))
 	require.NoError(t, err)
 	assert.Equal(t, t0.Add(2*time.Hour), got.ExpiresAt)
@@ -103,26 +103,26 @@ func TestOnlyWhoMayExtendsOnlyWhatIsActive(t *testing.T) {
 	ev, err := w.Invoke(t.Context(), alice, request("prod"))
 	require.NoError(t, err)
 	_, err = w.Extend(t.Context(), person("bob@example.com"), ev.ID, more(0))
-	requireCode(t, breakglass.CodeEventNotFound, err)
+	_ = requireCode(t, breakglass.CodeEventNotFound, err)
 	_, err = w.Extend(t.Context(), person("sam@example.com", breakglass.RoleReviewer), ev.ID, more(0))
-	requireCode(t, breakglass.CodeForbidden, err)
+	_ = requireCode(t, breakglass.CodeForbidden, err)
 	_, err = w.Extend(t.Context(), alice, ev.ID, breakglass.Extension{Justification: "short"})
-	requireCode(t, breakglass.CodeInvalidRequest, err)
+	_ = requireCode(t, breakglass.CodeInvalidRequest, err)
 	w.policy = func(breakglass.PolicyRequest) breakglass.PolicyDecision {
 		return breakglass.PolicyDecision{Rule: "open", Condition: breakglass.ConditionTime, Message: "It is closed.", MaxDuration: time.Hour}
 	}
 	_, err = w.Extend(t.Context(), alice, ev.ID, more(0))
-	requireCode(t, breakglass.CodePolicyDenied, err)
+	_ = requireCode(t, breakglass.CodePolicyDenied, err)
 	w.terms = extensions(0)
 	_, err = w.Extend(t.Context(), alice, ev.ID, more(0))
-	requireCode(t, breakglass.CodeExtensionRefused, err)
+	_ = requireCode(t, breakglass.CodeExtensionRefused, err)
 	w.terms = func(breakglass.Subject, string) (breakglass.Terms, bool) { return breakglass.Terms{}, false }
 	_, err = w.Extend(t.Context(), alice, ev.ID, more(0))
-	requireCode(t, breakglass.CodeExtensionRefused, err)
+	_ = requireCode(t, breakglass.CodeExtensionRefused, err)
 	w.terms = extensions(1)
 	w.at(ev.ExpiresAt)
 	_, err = w.Extend(t.Context(), alice, ev.ID, more(0))
-	requireCode(t, breakglass.CodeInvalidTransition, err)
+	_ = requireCode(t, breakglass.CodeInvalidTransition, err)
 	for _, e := range w.trail(t)[1:] {
 		assert.Equal(t, "extend", e.Detail[breakglass.DetailCall])
 	}
@@ -154,7 +154,7 @@ func TestExtensionsRaceWithCloseAndExpiry(t *testing.T) {
 		wg.Wait()
 		for _, err := range []error{extended, closed} {
 			if err != nil {
-				requireCode(t, breakglass.CodeInvalidTransition, err)
+				_ = requireCode(t, breakglass.CodeInvalidTransition, err)
 			}
 		}
 		require.Eventually(t, func() bool {
@@ -242,10 +242,10 @@ func TestAnExtensionWantsTheSecondFactorOfItsRule(t *testing.T) {
 			_, err := s.Extend(t.Context(), who, ev.ID, in)
 			return err
 		}
-		requireCode(t, breakglass.CodeMFARequired, extend(""))
-		requireCode(t, breakglass.CodeMFAInvalid, extend(app.at(s.now))) // used for the invocation
+		_ = requireCode(t, breakglass.CodeMFARequired, extend(""))
+		_ = requireCode(t, breakglass.CodeMFAInvalid, extend(app.at(s.now))) // used for the invocation
 		s.now = s.now.Add(30 * time.Second)
-		requireCode(t, breakglass.CodeMFAInvalid, extend(app.wrong(s.now, 1)))
+		_ = requireCode(t, breakglass.CodeMFAInvalid, extend(app.wrong(s.now, 1)))
 		require.NoError(t, extend(app.at(s.now)))
 		entries := s.trail(t)
 		last := entries[len(entries)-1]
