@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The main job once through, by the real binaries: a server on loopback with
-# SQLite and the development issuer; invoke, credentials, list, check, a refused
-# second invocation, close, and the audit trail verified. Leaves nothing behind.
+# SQLite and the development issuer; access by standing policy and by an approved
+# request, then invoke, credentials, list, check, a refused second invocation,
+# extend, close, the story of it, and the audit trail verified. Leaves nothing behind.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PWD/bin:$PATH"
@@ -59,6 +60,27 @@ echo "breakglassd listens on $BGCTL_SERVER"
 as alice
 step 0 bgctl whoami
 step 0 bgctl profiles
+
+echo; echo "--- standing policy, then a request that somebody approves"
+step 0 bgctl exec staging -- sh -c 'echo "a command sees AWS_REGION=$AWS_REGION"'
+step 3 bgctl exec prod -- true
+step 0 bgctl request prod --justification 'Add the index of INC-4710' --duration 30m -o json
+has '"status": "pending"'
+request=$(printf '%s' "$out" | sed -n 's/.*"request_id": *"\([0-9a-f]*\)".*/\1/p' | head -n 1)
+[ ${#request} = 16 ] || fail "no request id"
+step 3 bgctl approve "$request"
+as sam
+step 0 bgctl requests --to-approve
+has "$request"
+step 0 bgctl approve "$request" --comment 'Go ahead'
+has approved
+as alice
+step 0 bgctl exec prod -- sh -c 'echo "a command has a credentials endpoint: ${AWS_CONTAINER_CREDENTIALS_FULL_URI:+yes}"'
+has 'endpoint: yes'
+step 0 bgctl cancel "$request"
+step 3 bgctl credentials prod --no-cache
+
+echo; echo "--- break-glass"
 step 0 bgctl invoke prod --reason incident --justification 'Primary DB down, INC-4711' --duration 1h -o json
 has '"status": "active"'
 id=$(printf '%s' "$out" | sed -n 's/.*"event_id": *"\([0-9a-f]*\)".*/\1/p' | head -n 1)
@@ -73,12 +95,17 @@ has "$id"
 step 0 bgctl check "$id"
 has active
 step 4 bgctl invoke prod --reason incident --justification 'A second one for the same profile'
+step 0 bgctl extend prod --justification 'The restore takes longer, INC-4711' --duration 30m
+has 'once'
 step 0 bgctl close "$id" --reason 'Failover done, database is back'
 step 4 bgctl close "$id" --reason 'Closing it twice must not work'
 step 0 bgctl check "$id" -o json
 has '"status": "closed"'
+step 0 bgctl why "$id"
+has 'broke the glass'
 as sam
 step 0 bgctl events
+has request.approved
 has breakglass.invoked
 has credentials.issued
 has breakglass.denied

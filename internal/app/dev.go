@@ -35,6 +35,7 @@ version: "1"
 rules:
   - name: dev-open
     users: ["*"]
+    max_extensions: 1
 `
 
 const devAccess = `# Development mode: alice has standing access to staging; prod is for those whom

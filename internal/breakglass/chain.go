@@ -290,7 +290,7 @@ func who(what string, p People, subject Subject) string {
 	names = append(names, p.Users...)
 	switch {
 	case len(names) == 0:
-		return "nobody may " + what + " here"
+		return "" // the message says that there is no rule
 	case len(names) > maxNamed:
 		names = append(names[:maxNamed], "…")
 	}

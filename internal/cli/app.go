@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
@@ -31,6 +32,7 @@ type app struct {
 	ran     bool   // a command has begun
 	command string // its name
 	loaded  *settings.Settings
+	calling sync.Mutex // guards api: exec renews and warns beside its command
 	api     *client.Client
 	tried   *attempt // the login that is being tried
 
@@ -115,6 +117,8 @@ func (a *app) json() bool {
 
 // client returns the client for the configured server with its token.
 func (a *app) client() (*client.Client, error) {
+	a.calling.Lock()
+	defer a.calling.Unlock()
 	if a.api != nil {
 		return a.api, nil
 	}

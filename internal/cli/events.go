@@ -219,6 +219,16 @@ func entryDetail(e breakglass.LogEntry) string {
 	switch e.Event {
 	case breakglass.EntryClosed:
 		add(e.ClosedReason)
+	case breakglass.EntryRequestDenied, breakglass.EntryRequestCancelled:
+		add("request " + e.Detail[breakglass.DetailAccessRequestID])
+		add(e.ClosedReason)
+	case breakglass.EntryRequestEndorsed, breakglass.EntryRequestApproved:
+		add("request " + e.Detail[breakglass.DetailAccessRequestID])
+		add(e.Detail[breakglass.DetailApprovals])
+		add(e.Detail[breakglass.DetailComment])
+	case breakglass.EntryRequestCreated, breakglass.EntryRequestExpired:
+		add("request " + e.Detail[breakglass.DetailAccessRequestID])
+		add(e.Justification)
 	case breakglass.EntryDenied, breakglass.EntryCredentialsDenied, breakglass.EntryMFAFailed:
 		add(e.Reason)
 		add(e.Detail[breakglass.DetailMessage])
@@ -227,6 +237,9 @@ func entryDetail(e breakglass.LogEntry) string {
 		}
 	case breakglass.EntryCredentialsIssued:
 		add(e.Detail[breakglass.DetailAccessKeyID])
+		if by := e.Detail[breakglass.DetailGrantedBy]; by != string(breakglass.LinkBreakglass) {
+			add(by)
+		}
 	default:
 		add(string(e.ReasonCode))
 		add(e.Justification)

@@ -164,7 +164,7 @@ func (a *app) printRequest(r breakglass.RequestView) error {
 		[]show.Cell{{Text: r.ID}, {Text: r.Profile}, {Text: r.Requester}, requestCell(r), {Text: show.Seconds(r.DurationSeconds)}, {Text: progress(r)},
 			{Text: r.ApprovalRule}})))
 	if err == nil && r.Status == breakglass.RequestApproved {
-		a.hint("%s has access until %s: bgctl exec %s -- COMMAND", show.Safe(r.Requester), a.when(r.ExpiresAt), quote(r.Profile))
+		a.hint("%s has access until %s:\n  bgctl exec %s -- COMMAND", show.Safe(r.Requester), a.when(r.ExpiresAt), quote(r.Profile))
 	}
 	return err
 }

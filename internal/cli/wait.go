@@ -60,7 +60,7 @@ func (e *notGranted) explain() explanation {
 // server that is away for a while is no reason to give up.
 func (a *app) waitFor(ctx context.Context, api *client.Client, r breakglass.RequestView) error {
 	if r.Status == breakglass.RequestPending {
-		a.hint("Request %s on %s waits until %s. An approver runs: bgctl approve %s", r.ID, show.Safe(r.Profile), a.when(r.ExpiresAt), r.ID)
+		a.hint("Request %s on %s waits until %s. An approver runs:\n  bgctl approve %s", r.ID, show.Safe(r.Profile), a.when(r.ExpiresAt), r.ID)
 	}
 	away := false
 	for pause := waitFirst; r.Status == breakglass.RequestPending; pause = min(2*pause, waitMost) {
