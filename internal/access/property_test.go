@@ -38,7 +38,7 @@ func TestNoDenyRuleOpensBeforeUntil(t *testing.T) {
 	random := rand.New(rand.NewPCG(seed, 2))
 	dan := breakglass.Subject{Name: "dan"}
 	permitted := 0
-	for range 1000 {
+	for range 400 {
 		text := randomRules(random)
 		p := parse(t, text)
 		at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).Add(time.Duration(random.Int64N(int64(365 * 24 * time.Hour))))
@@ -56,5 +56,5 @@ func TestNoDenyRuleOpensBeforeUntil(t *testing.T) {
 			require.True(t, p.Decide(dan, "prod", seen).Permit, "%sfrom %s until %s: refused at %s, seed %d", text, at, until, seen, seed)
 		}
 	}
-	require.Greater(t, permitted, 100)
+	require.Greater(t, permitted, 50)
 }
