@@ -264,7 +264,8 @@ type StandingDecision struct {
 	Permit  bool
 	Rule    string // that decided; empty when none applies
 	Message string // of a refusal, in words
-	// Until is when the rule's time window closes; zero: it doesn't.
+	// Until is when the decision may be another one: the rule's time window closes,
+	// or that of a deny rule before it opens. Zero: never.
 	Until time.Time
 	// MaxSession is the longest session; never zero where Permit is true.
 	MaxSession time.Duration
