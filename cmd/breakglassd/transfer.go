@@ -22,9 +22,9 @@ func newExport() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "export --config FILE [--output FILE]",
 		Short: "Write everything in the store to a file, to move it to another store",
-		Long: `Writes events, audit trail, waiting and given-up deliveries, idempotency
-records and second factors as JSON lines, which breakglassd import puts into another store. The
-audit trail is verified on the way.
+		Long: `Writes events, access requests, audit trail, waiting and given-up deliveries,
+idempotency records and second factors as JSON lines, which breakglassd import
+puts into another store. The audit trail is verified on the way.
 
 A SQLite database is exported as of one instant, also while the server runs.
 DynamoDB has no such instant: stop every server first. For a move stop the

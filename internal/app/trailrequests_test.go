@@ -22,7 +22,9 @@ func asked(t *testing.T) config.Config {
 	now := time.Now().Add(-time.Minute)
 	a, err := New(t.Context(), c, Options{Now: func() time.Time { return now }})
 	require.NoError(t, err)
-	person := func(name string) breakglass.Principal { return breakglass.Principal{Name: name, Groups: devPeople[name]} }
+	person := func(name string) breakglass.Principal {
+		return breakglass.Principal{Name: name, Groups: devPeople[name]}
+	}
 	request := func(name, profile string) string {
 		r, err := a.service.Request(t.Context(), person(name), breakglass.NewRequest{Profile: profile, Justification: "Add the index of INC-4711"})
 		require.NoError(t, err)

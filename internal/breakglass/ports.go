@@ -44,7 +44,8 @@ type Store interface {
 
 	// Agenda returns what is due next, the earliest first, at most limit tasks:
 	// one for each stored-active event, at Event.DueAt, and one for each
-	// stored-open access request, at its ExpiresAt.
+	// stored-open access request, at its ExpiresAt. Those of one moment come in
+	// any order.
 	Agenda(ctx context.Context, limit int) ([]Task, error)
 
 	// Claim takes a task, as Agenda has returned it: until the given instant no
@@ -121,7 +122,12 @@ type Tx interface {
 	// PutEvent inserts or replaces an event.
 	PutEvent(e Event) error
 	// PutAccessRequest inserts or replaces an access request. It must be known by
-	// Keys.RequestID, or belong to Keys.Requests.
+	// Keys.RequestID, or belong to Keys.Requests; with the latter named, an engine
+	// needs no second read. Writes take effect in their order: what leaves a state
+	// comes before what takes its place there. The transaction that inserts one
+	// appends an EntryRequestCreated by its requester that names it in
+	// DetailAccessRequestID, and each change of its state an entry that does:
+	// an export finds and verifies requests by these.
 	PutAccessRequest(r AccessRequest) error
 	// PutIdempotent inserts a record.
 	PutIdempotent(r Idempotent) error

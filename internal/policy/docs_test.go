@@ -46,7 +46,7 @@ func (e lastInvocation) GetLastByInvokerAndProfile(string, string) (*breakglass.
 
 func TestDocumentedFilesAndRefusalsAreReal(t *testing.T) {
 	files, refusals := documented(t, "yaml"), documented(t, "json")
-	require.Len(t, files, 2)
+	require.Len(t, files, 4)
 	require.Len(t, refusals, 2)
 	p, err := policy.Parse("policy.yaml", []byte(files[0]))
 	require.NoError(t, err)

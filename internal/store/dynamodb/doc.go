@@ -4,12 +4,15 @@
 // # Items
 //
 //	pk                    sk                        what
-//	event#ID              event                     an event; the only items with the attributes of the indexes
+//	event#ID              event                     an event
+//	request#ID            request                   an access request
 //	pair#INVOKER          PROFILE                   guard: the active and the newest event of the pair
 //	user#INVOKER          history                   guard: when the user's newest events were created
 //	user#INVOKER          page#N                    older of these instants; never changes
 //	profile#PROFILE       history, page#N           the same for a profile
-//	active                EXPIRES_AT#ID             one for each stored-active event: what the sweeper reads
+//	requests#PERSON       PROFILE                   guard: the pending and the approved request of the pair
+//	active                DUE_AT#ID                 one for each stored-active event: what the sweeper reads
+//	active                EXPIRES_AT#request#ID     one for each stored-open access request
 //	journal               head                      guard: seq and hash of the newest entry, latest timestamp of any
 //	journal#BUCKET        SEQ                       an audit entry, 1,000 to a bucket
 //	delivery#SINK         STATE#DUE#SEQ             a notification that waits (p) or is dead (d), by when it is due
@@ -18,8 +21,12 @@
 //	meta                  schema                    the version of this layout
 //	meta                  sink#SINK                 the sink has, or once had, notifications
 //
+// Only events and access requests have the attributes of the indexes. What a
+// request has there begins with " request ", which no name, profile or state of
+// an event does, so that a listing of either kind never meets the other.
+//
 // "latest timestamp" is the attribute high of entries and head. The hash of an
-// entry does not cover it: it only finds the beginning of a search by time, and
+// entry does not cover it: it only finds beginning and end of a search by time, and
 // shows a clock that lies behind. Who changes it in the table can hide entries
 // from a search by time, and from nobody who reads or verifies the trail.
 //

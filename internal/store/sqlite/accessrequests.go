@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"breakglass/internal/breakglass"
 )
@@ -33,12 +32,6 @@ const (
 		auto_approved = excluded.auto_approved, approved_at = excluded.approved_at, ended_at = excluded.ended_at,
 		ended_by = excluded.ended_by, ended_reason = excluded.ended_reason, sessions = excluded.sessions,
 		correlation_id = excluded.correlation_id`
-	// One statement, so that all of it is as it was at one instant. The request's
-	// row has as many columns as the event's.
-	sqlStanding = `SELECT 0, ` + eventColumns + ` FROM events INDEXED BY events_active
-		WHERE invoker = ? AND profile = ? AND status = 'active'
-		UNION ALL SELECT 1, ` + requestColumns + `, 0 FROM access_requests INDEXED BY access_requests_open
-		WHERE requester = ? AND profile = ? AND status IN ('pending', 'approved')`
 )
 
 func scanAccessRequest(r scanner) (breakglass.AccessRequest, error) {
@@ -159,55 +152,6 @@ func requestsIndex(q breakglass.RequestQuery, stored breakglass.RequestStatus) s
 		return "access_requests_status"
 	}
 	return "access_requests_created"
-}
-
-// Standing implements breakglass.Store.
-func (s *Store) Standing(ctx context.Context, p breakglass.Pair) (breakglass.Standing, error) {
-	var out breakglass.Standing
-	err := s.standing(ctx, p, &out)
-	if err == nil {
-		out.LatestEntry, err = s.LatestEntryTime(ctx)
-	}
-	if err != nil {
-		return breakglass.Standing{}, s.readError("what "+p.Person+" has on "+p.Profile, err)
-	}
-	return out, nil
-}
-
-func (s *Store) standing(ctx context.Context, p breakglass.Pair, out *breakglass.Standing) (err error) {
-	rows, err := s.read.query(ctx, sqlStanding, p.Person, p.Profile, p.Person, p.Profile)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	for rows.Next() {
-		row := make(scanRow, 1+strings.Count(eventColumns, ",")+1)
-		dest := make([]any, len(row))
-		for i := range row {
-			dest[i] = &row[i]
-		}
-		if err := rows.Scan(dest...); err != nil {
-			return err
-		}
-		if row[0] == int64(0) {
-			ev, err := scanEvent(row[1:])
-			if err != nil {
-				return err
-			}
-			out.Event = &ev
-			continue
-		}
-		r, err := scanAccessRequest(row[1:])
-		if err != nil {
-			return err
-		}
-		if r.Status == breakglass.RequestPending {
-			out.Pending = &r
-		} else {
-			out.Approved = &r
-		}
-	}
-	return rows.Err()
 }
 
 // AccessRequest implements breakglass.Tx.

@@ -79,7 +79,7 @@ type testCase struct {
 }
 
 func cases() []testCase {
-	return []testCase{
+	return append(requestCases(), []testCase{
 		{name: "AnEventComesBackAsItWasStored", run: testRoundTrip},
 		{name: "AnUnknownEventIsNotFound", run: testNotFound},
 		{name: "TimesKeepTheirMicroseconds", run: testPrecision},
@@ -104,16 +104,6 @@ func cases() []testCase {
 		{name: "StatusIsDerivedAtTheMicrosecond", run: testBoundary},
 		{name: "TheAgendaIsInTheOrderOfTheMoments", run: testAgenda},
 		{name: "ATaskIsDoneByOneServerAtATime", run: testClaim},
-		{name: "AnAccessRequestComesBackAsItWasStored", run: testRequestRoundTrip},
-		{name: "AnUnknownAccessRequestIsNotFound", run: testRequestNotFound},
-		{name: "LookUpsOfRequestsOutsideTheKeysAreRefused", run: testRequestKeys},
-		{name: "TheOpenRequestsOfAPairAreFound", run: testFindOpenRequests},
-		{name: "ASecondOpenRequestIsRefusedByTheEngine", run: testRequestRefused},
-		{name: "OneOpenRequestOfAKindUnderContention", run: testRequestRace},
-		{name: "TwoApprovalsAreTwoApprovalsUnderContention", run: testApprovers},
-		{name: "WhatAPersonHasOnAProfileIsSeenAtOnce", run: testStanding},
-		{name: "RequestsAndEventsAreListedApart", run: testRequestListing},
-		{name: "ARequestLapsesAtTheMicrosecond", run: testRequestBoundary},
 		{name: "AnIdempotencyKeyIsKeptPerCaller", run: testIdempotency},
 		{name: "OneKeyMakesOneEventUnderContention", run: testIdempotencyRace},
 		{name: "AKeyWithoutAnEventIsUsedOnceUnderContention", run: testUseOnce},
@@ -139,7 +129,7 @@ func cases() []testCase {
 		{name: "ADamagedExportIsRefused", run: testTransferDamaged},
 		{name: "EverythingIsThereAfterReopening", run: testReopen, closes: true},
 		{name: "EverythingAcknowledgedIsThereAfterACrash", run: testCrash},
-	}
+	}...)
 }
 
 // start is when the tests happen; they never look at the real clock.
