@@ -24,17 +24,28 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return bad
 }
 
-// oneArg is for commands about one event; example is a whole command.
-func oneArg(example string) cobra.PositionalArgs {
+// one is for commands about one thing; question asks for it where it is missing,
+// and now says how: first of all a whole command.
+func one(question string, now ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		switch len(args) {
 		case 0:
-			return &usageError{message: "Which event? Name its profile or its id.", now: []string{example}}
+			return &usageError{message: question, now: now}
 		case 1:
 			return nil
 		}
-		return tooMany(cmd, args, example)
+		return tooMany(cmd, args, now[0])
 	}
+}
+
+// oneEvent is for commands about one event.
+func oneEvent(example string) cobra.PositionalArgs {
+	return one("Which event? Name its profile or its id.", example)
+}
+
+// oneRequest is for commands about one access request.
+func oneRequest(example string) cobra.PositionalArgs {
+	return one("Which request? Name its id.", example, "`bgctl requests` lists them")
 }
 
 // upToOneArg is for commands that can find out the one argument.

@@ -22,7 +22,7 @@ your own active event there.`,
 		Example: `  bgctl check prod
   bgctl check 0123456789abcdef -o json
   bgctl check prod --watch`,
-		Args:              oneArg("bgctl check prod"),
+		Args:              oneEvent("bgctl check prod"),
 		ValidArgsFunction: a.completeActive,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			api, err := a.client()

@@ -20,7 +20,7 @@ those that bgctl kept are removed; what a running command already holds stays
 valid at AWS until it ends.`,
 		Example: `  bgctl close prod --reason "Failover done, database is back"
   bgctl close 0123456789abcdef --reason "False alarm"`,
-		Args:              oneArg(`bgctl close prod --reason "Failover done"`),
+		Args:              oneEvent(`bgctl close prod --reason "Failover done"`),
 		ValidArgsFunction: a.completeActive,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.close(cmd.Context(), args[0], reason) },
 	}

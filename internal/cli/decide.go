@@ -157,16 +157,3 @@ func (a *app) cancel(ctx context.Context, ref, reason string) error {
 	}
 	return nil
 }
-
-// oneRequest is for commands about one access request; example is a whole command.
-func oneRequest(example string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		switch len(args) {
-		case 0:
-			return &usageError{message: "Which request? Name its id.", now: []string{example, "`bgctl requests` lists them"}}
-		case 1:
-			return nil
-		}
-		return tooMany(cmd, args, example)
-	}
-}

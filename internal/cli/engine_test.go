@@ -54,7 +54,7 @@ func developmentOn(t testing.TB, dir string) (path string) {
 	c, err := app.DevConfig("127.0.0.1:0", data)
 	require.NoError(t, err)
 	var b strings.Builder
-	b.WriteString("listen: 127.0.0.1:0\nsts: {issuer: dev}\npolicy_file: policy.yaml\n" + teststore.YAML(teststore.Config(t, dir)))
+	b.WriteString("listen: 127.0.0.1:0\nsts: {issuer: dev}\npolicy_file: policy.yaml\naccess_file: access.yaml\napprovals_file: approvals.yaml\n" + teststore.YAML(teststore.Config(t, dir)))
 	b.WriteString("auth:\n  tokens:\n")
 	for _, p := range c.Auth.Tokens {
 		_, _ = fmt.Fprintf(&b, "    - {name: %s, sha256: %q, groups: [%s]}\n", p.Name, p.SHA256, strings.Join(p.Groups, ", "))

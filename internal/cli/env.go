@@ -22,7 +22,7 @@ credential_process, where you can.`,
 		Example: `  eval "$(bgctl env prod)"
   bgctl env prod --shell fish | source
   bgctl env prod --shell powershell | Out-String | Invoke-Expression`,
-		Args:              oneArg(`eval "$(bgctl env prod)"`),
+		Args:              one("For which profile?", `eval "$(bgctl env prod)"`),
 		ValidArgsFunction: a.completeAccess,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			write, ok := shells()[shell]

@@ -31,7 +31,7 @@ On a terminal you are asked for it, and for a code of your authenticator where p
 wants one. Elsewhere leaving it out is an error.`,
 		Example: `  bgctl extend prod --justification "Restoring takes longer, 400 GB are left"
   bgctl extend 0123456789abcdef --justification "Failover has to be repeated" --duration 30m`,
-		Args:              oneArg(`bgctl extend prod --justification "Restoring takes longer, 400 GB are left"`),
+		Args:              oneEvent(`bgctl extend prod --justification "Restoring takes longer, 400 GB are left"`),
 		ValidArgsFunction: a.completeActive,
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.extend(cmd.Context(), args[0], f) },
 	}

@@ -112,21 +112,27 @@ func TestExitCodesFollowTheAnswer(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			env := fakeServer(t, c.answer)
-			got := bgctl(t, t.TempDir(), env, "whoami")
-			assert.Equal(t, c.code, got.code, got.stderr)
-			assert.Empty(t, got.stdout)
-			assert.Contains(t, got.stderr, c.says)
-			assert.NotContains(t, got.stderr, "tok-secret-4711")
-
-			got = bgctl(t, t.TempDir(), env, "whoami", "-o", "json")
-			assert.Equal(t, c.code, got.code)
-			assert.Empty(t, got.stdout)
-			var doc map[string]any
-			require.NoError(t, json.Unmarshal([]byte(got.stderr), &doc), got.stderr)
-			assert.NotEmpty(t, doc["code"])
+			answered(t, c.answer, c.code, c.says)
 		})
 	}
+}
+
+// answered checks what bgctl makes of an answer, for a person and for a program.
+func answered(t *testing.T, answer http.HandlerFunc, code int, says string) {
+	t.Helper()
+	env := fakeServer(t, answer)
+	got := bgctl(t, t.TempDir(), env, "whoami")
+	assert.Equal(t, code, got.code, got.stderr)
+	assert.Empty(t, got.stdout)
+	assert.Contains(t, got.stderr, says)
+	assert.NotContains(t, got.stderr, "tok-secret-4711")
+
+	got = bgctl(t, t.TempDir(), env, "whoami", "-o", "json")
+	assert.Equal(t, code, got.code)
+	assert.Empty(t, got.stdout)
+	var doc map[string]any
+	require.NoError(t, json.Unmarshal([]byte(got.stderr), &doc), got.stderr)
+	assert.NotEmpty(t, doc["code"])
 }
 
 func TestARedirectNeverReceivesTheToken(t *testing.T) {

@@ -95,7 +95,8 @@ break the glass. Access ends by itself; close it when you are done.`,
   bgctl profiles
   bgctl invoke prod --reason incident --justification "Primary DB down, INC-4711" --duration 1h
   bgctl exec prod -- aws rds describe-db-instances
-  bgctl close prod --reason "Failover done"`,
+  bgctl close prod --reason "Failover done"
+  bgctl request prod --justification "Migrating the orders database, OPS-31" --wait`,
 		Version:       version.Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,

@@ -25,16 +25,7 @@ You see your own; reviewers and auditors see everybody's.`,
 		Example: `  bgctl why 0123456789abcdef
   bgctl why alice@example.com.0123456789abcdef
   bgctl why arn:aws:sts::123456789012:assumed-role/Admin/alice@example.com.0123456789abcdef -o json`,
-		Args: func(cmd *cobra.Command, args []string) error {
-			example := "bgctl why 0123456789abcdef"
-			switch len(args) {
-			case 0:
-				return &usageError{message: "Why what? Name an event, an access request or a role session.", now: []string{example}}
-			case 1:
-				return nil
-			}
-			return tooMany(cmd, args, example)
-		},
+		Args:              one("Why what? Name an event, an access request or a role session.", "bgctl why 0123456789abcdef"),
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			ref := args[0][strings.LastIndexByte(args[0], '/')+1:]
