@@ -80,6 +80,7 @@ func testReplace(t *testing.T, e Engine) {
 	put(t, e, ev)
 	ev.Status, ev.UpdatedAt, ev.ClosedAt = breakglass.StatusClosed, at(time.Minute), at(time.Minute)
 	ev.ClosedBy, ev.ClosedReason = "sam", "not an emergency"
+	ev.Sessions, ev.Extensions, ev.WarnAt, ev.ExpiresAt = 4, 1, at(40*time.Minute), at(90*time.Minute)
 	require.NoError(t, e.Update(t.Context(), breakglass.Keys{EventID: ev.ID}, func(tx breakglass.Tx) error {
 		if _, err := tx.Event(ev.ID); err != nil {
 			return err

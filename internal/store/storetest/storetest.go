@@ -111,6 +111,7 @@ func cases() []testCase {
 		{name: "ASecondOpenRequestIsRefusedByTheEngine", run: testRequestRefused},
 		{name: "OneOpenRequestOfAKindUnderContention", run: testRequestRace},
 		{name: "TwoApprovalsAreTwoApprovalsUnderContention", run: testApprovers},
+		{name: "EveryChangeOfARequestCountsUnderContention", run: testRequestCount},
 		{name: "WhatAPersonHasOnAProfileIsSeenAtOnce", run: testStanding},
 		{name: "RequestsAndEventsAreListedApart", run: testRequestListing},
 		{name: "ARequestLapsesAtTheMicrosecond", run: testRequestBoundary},
