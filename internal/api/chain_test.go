@@ -31,8 +31,8 @@ type issued struct {
 	RequestID       string          `json:"request_id"`
 }
 
-// access asks the chain for credentials.
-func (s *server) access(t testing.TB, as, profile string) answer {
+// credentialsFor asks the chain for credentials.
+func (s *server) credentialsFor(t testing.TB, as, profile string) answer {
 	t.Helper()
 	return s.call(t, post(as, "/v1/credentials", `{"profile":"`+profile+`"}`))
 }
@@ -40,7 +40,7 @@ func (s *server) access(t testing.TB, as, profile string) answer {
 // granted asks the chain for credentials, and gets some.
 func (s *server) granted(t testing.TB, as, profile string) (out issued) {
 	t.Helper()
-	s.access(t, as, profile).into(200, &out)
+	s.credentialsFor(t, as, profile).into(200, &out)
 	return out
 }
 
@@ -73,7 +73,7 @@ func (s *server) decide(t testing.TB, as, id, what, body string) answer {
 
 func TestTheChainFromBeginningToEnd(t *testing.T) {
 	s := start(t, options{})
-	assert.Equal(t, []breakglass.Outcome{"absent", "absent", "absent"}, outcomes(t, s.access(t, alice, "prod")))
+	assert.Equal(t, []breakglass.Outcome{"absent", "absent", "absent"}, outcomes(t, s.credentialsFor(t, alice, "prod")))
 
 	a := s.call(t, post(alice, "/v1/requests", asking("prod")))
 	var asked breakglass.RequestView
@@ -81,7 +81,7 @@ func TestTheChainFromBeginningToEnd(t *testing.T) {
 	assert.Equal(t, "/v1/requests/"+asked.ID, a.header.Get("Location"))
 	assert.Equal(t, breakglass.RequestPending, asked.Status)
 	assert.Equal(t, a.header.Get("X-Request-Id"), asked.CorrelationID)
-	refused := s.access(t, alice, "prod")
+	refused := s.credentialsFor(t, alice, "prod")
 	assert.Equal(t, []breakglass.Outcome{"absent", "pending", "absent"}, outcomes(t, refused))
 	assert.Equal(t, asked.ID, refused.problem().Links[1].RequestID)
 
@@ -99,7 +99,7 @@ func TestTheChainFromBeginningToEnd(t *testing.T) {
 	ev := s.invoke(t, alice, "prod")
 	assert.Equal(t, breakglass.LinkRequest, s.granted(t, alice, "prod").GrantedBy, "the mildest means that applies")
 	s.clock.advance(time.Hour)
-	assert.Equal(t, []breakglass.Outcome{"absent", "expired", "expired"}, outcomes(t, s.access(t, alice, "prod")))
+	assert.Equal(t, []breakglass.Outcome{"absent", "expired", "expired"}, outcomes(t, s.credentialsFor(t, alice, "prod")))
 
 	ev = s.invoke(t, alice, "prod")
 	byEvent := s.granted(t, alice, "prod")
@@ -127,7 +127,7 @@ func TestTheChainFromBeginningToEnd(t *testing.T) {
 	assert.Equal(t, longer.ExpiresAt, s.granted(t, alice, "prod").GrantedUntil)
 
 	s.call(t, post(alice, "/v1/breakglass/"+ev.ID+"/close", `{"reason":"done"}`)).into(200, &longer)
-	assert.Equal(t, []breakglass.Outcome{"absent", "expired", "withdrawn"}, outcomes(t, s.access(t, alice, "prod")))
+	assert.Equal(t, []breakglass.Outcome{"absent", "expired", "withdrawn"}, outcomes(t, s.credentialsFor(t, alice, "prod")))
 
 	for name, ref := range map[string]string{"event": ev.ID, "request": asked.ID} {
 		var story breakglass.Story
@@ -151,10 +151,10 @@ func TestStandingAccessComesFirst(t *testing.T) {
 	s := start(t, options{})
 	got := s.granted(t, alice, "standing")
 	assert.Equal(t, breakglass.LinkPolicy, got.GrantedBy)
-	assert.Equal(t, "standing-standing", got.Rule)
+	assert.Equal(t, "standing", got.Rule)
 	assert.Empty(t, got.EventID+got.RequestID)
 	assert.True(t, got.GrantedUntil.IsZero(), "it has no end")
-	assert.NotContains(t, string(s.access(t, alice, "standing").body), "granted_until")
+	assert.NotContains(t, string(s.credentialsFor(t, alice, "standing").body), "granted_until")
 	var story breakglass.Story
 	s.call(t, request{method: "GET", path: "/v1/why/" + got.RoleSessionName, as: alice}).into(200, &story)
 	assert.Equal(t, breakglass.StorySession, story.Kind)
@@ -195,21 +195,21 @@ rules:
 func TestWhatTheChainCannotGive(t *testing.T) {
 	dir := t.TempDir()
 	s := start(t, options{dir: dir})
-	assert.Equal(t, breakglass.CodeProfileUnknown, s.access(t, alice, "nowhere").problem().Code)
+	assert.Equal(t, breakglass.CodeProfileUnknown, s.credentialsFor(t, alice, "nowhere").problem().Code)
 	assert.Equal(t, breakglass.CodeProfileUnknown, s.call(t, post(alice, "/v1/requests", asking("nowhere"))).problem().Code)
 	orphan := s.invoke(t, alice, "gone")
 
 	s.invoke(t, alice, "prod")
 	s.issuer.fail.Store(&breakglass.Error{Code: breakglass.CodeCredentialsRefused, Message: "AWS says no."})
-	assert.Equal(t, 502, s.access(t, alice, "prod").status)
+	assert.Equal(t, 502, s.credentialsFor(t, alice, "prod").status)
 	s.issuer.fail.Store(&breakglass.Error{Code: breakglass.CodeCredentialsRefused, Message: "AWS is busy.", Temporary: true})
-	assert.Equal(t, 503, s.access(t, alice, "prod").status)
+	assert.Equal(t, 503, s.credentialsFor(t, alice, "prod").status)
 	s.issuer.fail.Store(nil)
 
 	for range 10 {
-		s.access(t, alice, "prod")
+		s.credentialsFor(t, alice, "prod")
 	}
-	a := s.access(t, alice, "prod")
+	a := s.credentialsFor(t, alice, "prod")
 	assert.Equal(t, 429, a.status)
 	assert.NotEmpty(t, a.header.Get("Retry-After"))
 	for range 10 {
@@ -222,6 +222,24 @@ func TestWhatTheChainCannotGive(t *testing.T) {
 	assert.Equal(t, breakglass.CodeProfileUnknown, s.call(t, post(alice, "/v1/breakglass/"+orphan.ID+"/extend", extending())).problem().Code)
 }
 
+func TestARuleBoundsHowOftenCredentialsRenew(t *testing.T) {
+	s := start(t, options{profiles: []string{"prod"}, policy: `
+version: "1"
+rules:
+  - {name: once-more, profiles: [prod], users: ["*"], max_renewals: 1, max_session: 15m}
+`})
+	ev := s.invoke(t, alice, "prod")
+	for range 2 {
+		got := s.granted(t, alice, "prod")
+		assert.WithinDuration(t, s.clock.Now().Add(15*time.Minute), got.Expiration, time.Second)
+		assert.Equal(t, ev.ExpiresAt, got.GrantedUntil)
+	}
+	assert.Equal(t, []breakglass.Outcome{"absent", "absent", "exhausted"}, outcomes(t, s.credentialsFor(t, alice, "prod")))
+	p := s.call(t, post(alice, "/v1/breakglass/"+ev.ID+"/credentials", "")).problem()
+	assert.Equal(t, breakglass.CodePolicyDenied, p.Code)
+	assert.Equal(t, breakglass.ConditionMaxRenewals, p.Condition)
+}
+
 // meanwhile happens once, while credentials are made.
 func (s *server) meanwhile(happens func()) { s.issuer.meanwhile.Store(&happens) }
 
@@ -232,7 +250,7 @@ func TestCredentialsWhoseGrantEndsMeanwhileAreWithheld(t *testing.T) {
 	s.meanwhile(func() {
 		s.call(t, post(alice, "/v1/breakglass/"+ev.ID+"/close", `{"reason":"done"}`))
 	})
-	a := s.access(t, alice, "prod")
+	a := s.credentialsFor(t, alice, "prod")
 	assert.Equal(t, breakglass.CodeInvalidTransition, a.problem().Code)
 	assert.NotContains(t, string(a.body), "secret_access_key")
 
@@ -241,11 +259,11 @@ func TestCredentialsWhoseGrantEndsMeanwhileAreWithheld(t *testing.T) {
 	s.meanwhile(func() {
 		assert.Equal(t, 200, s.decide(t, sam, asked.ID, "deny", `{"reason":"freeze"}`).status)
 	})
-	a = s.access(t, alice, "prod")
+	a = s.credentialsFor(t, alice, "prod")
 	assert.Equal(t, breakglass.CodeInvalidTransition, a.problem().Code)
 	assert.Equal(t, asked.ID, a.problem().AccessRequestID)
 
-	s.meanwhile(func() { s.standing.Store(&standing{}) })
-	a = s.access(t, alice, "standing")
+	s.meanwhile(func() { s.standing(t, noAccess) })
+	a = s.credentialsFor(t, alice, "standing")
 	assert.Equal(t, breakglass.CodePolicyDenied, a.problem().Code)
 }

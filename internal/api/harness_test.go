@@ -18,7 +18,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	spec "breakglass"
+	"breakglass/internal/access"
 	"breakglass/internal/api"
+	"breakglass/internal/approval"
 	"breakglass/internal/authn"
 	"breakglass/internal/authn/session"
 	"breakglass/internal/breakglass"
@@ -64,8 +66,8 @@ type server struct {
 	handler *api.Handler
 	issuer  *switchedIssuer
 	// The rules of the other links of the chain, which tests can change.
-	standing  atomic.Pointer[standing]
-	approvals atomic.Pointer[approvals]
+	access    atomic.Pointer[access.Policy]
+	approvals atomic.Pointer[approval.Policy]
 	auth      *switchedAuth
 	ready     atomic.Pointer[[]api.Check]
 	reloads   atomic.Int64
@@ -163,11 +165,10 @@ func newService(t testing.TB, s *server, opts options, log *slog.Logger) *breakg
 		opts.limits = testLimits
 	}
 	if opts.profiles == nil {
-		opts.profiles = []string{"prod", "staging", "limited", "ticketed", "gone", "shared", "auto", "standing"}
+		opts.profiles = []string{"prod", "staging", "limited", "ticketed", "gone", "shared", "twice", "auto", "standing"}
 	}
-	access, approval := testStanding(), testApprovals()
-	s.standing.Store(&access)
-	s.approvals.Store(&approval)
+	s.standing(t, testAccess)
+	s.approving(t, testApprovals)
 	rules, err := policy.Parse("policy.yaml", []byte(opts.policy))
 	require.NoError(t, err)
 	limits, err := ratelimit.Parse("ratelimit.yaml", []byte(opts.limits))
@@ -180,8 +181,8 @@ func newService(t testing.TB, s *server, opts options, log *slog.Logger) *breakg
 		Store: s.store, Journal: opts.feed(s.store), Profiles: profiles, Issuer: s.issuer, Directory: s.auth,
 		Policy:    func() (breakglass.Policy, error) { return rules, nil },
 		Limits:    func() (breakglass.RateLimiter, error) { return limits, nil },
-		Access:    func() (breakglass.StandingPolicy, error) { return *s.standing.Load(), nil },
-		Approvals: func() (breakglass.ApprovalPolicy, error) { return *s.approvals.Load(), nil },
+		Access:    func() (breakglass.StandingPolicy, error) { return s.access.Load(), nil },
+		Approvals: func() (breakglass.ApprovalPolicy, error) { return s.approvals.Load(), nil },
 		Sinks:     func(breakglass.EntryType, string) []string { return nil },
 		Now:       s.clock.Now, Log: log, MFA: &breakglass.MFA{Factors: newFactors(t), InvitationOnly: opts.invited},
 	})

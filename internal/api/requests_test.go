@@ -89,11 +89,7 @@ func TestWhatTheApprovalRulesDontTake(t *testing.T) {
 	}
 	// Nothing that was asked for under a wider rule is approved under a narrower one.
 	asked := s.ask(t, alice, "prod")
-	narrow := testApprovals()
-	rule := narrow["prod"]
-	rule.MaxDuration = time.Minute
-	narrow["prod"] = rule
-	s.approvals.Store(&narrow)
+	s.approving(t, strings.Replace(testApprovals, "max_duration: 4h", "max_duration: 1m", 1))
 	assert.Equal(t, breakglass.CodeRequestDenied, s.decide(t, sam, asked.ID, "approve", "").problem().Code)
 
 	auto := s.ask(t, alice, "auto")

@@ -285,12 +285,8 @@ func TestSchemathesisFindsNothing(t *testing.T) {
 	}
 	s := start(t, options{profiles: append(profiles, "standing"), awsLogin: newAWS(t), hasty: true, // those have no rate limits
 		policy: "version: \"1\"\nrules:\n  - {name: open, users: [\"*\"], max_extensions: 3}\n"})
-	everybody := breakglass.People{Users: []string{breakglass.Everybody}}
-	s.approvals.Store(&approvals{breakglass.Everybody: {Terms: breakglass.Terms{Rule: "changes", MaxDuration: breakglass.MaxRequestDuration},
-		Requesters: everybody, Approvers: everybody, Required: 1, MaxWait: time.Hour}})
-	access := testStanding()
-	access["standing"] = standingRule{people: everybody}
-	s.standing.Store(&access)
+	s.standing(t, strings.Replace(testAccess, "groups: [engineers]", `users: ["*"]`, 1))
+	s.approving(t, "version: \"1\"\nrules:\n  - {name: changes, approvers: {users: [\"*\"]}, max_duration: 8h}\n")
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	counted := &answers{next: s.handler}
