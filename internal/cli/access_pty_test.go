@@ -131,6 +131,8 @@ func TestAnExtensionIsAskedForAndMovesTheEnd(t *testing.T) {
 	assert.Regexp(t, `Event +`+id, p.screen())
 	assert.Regexp(t, `active, 1h [45]m.* left`, p.screen())
 	assert.Regexp(t, `Extended +once`, p.screen())
-	got := bgctl(t, home, loggedIn(d, "alice"), "exec", "prod", "--", "sleep", "1")
-	assert.NotContains(t, got.stderr, "ends in", "the credentials at hand know the new end")
+	d.stop()
+	got := bgctl(t, home, loggedIn(d, "alice"), "exec", "prod", "--", "sleep", "4")
+	require.Zero(t, got.code, got.stderr)
+	assert.NotContains(t, got.stderr, "ends in", "the credentials at hand know the new end without asking")
 }

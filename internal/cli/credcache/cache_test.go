@@ -147,6 +147,45 @@ func TestTheEndOfAnEventDropsItsCredentialsOnly(t *testing.T) {
 	assert.False(t, ok)
 }
 
+func TestTheEndOfARequestDropsItsCredentialsOnly(t *testing.T) {
+	c := Open(t.TempDir(), "https://a.example", "token")
+	e := entry()
+	e.GrantedBy, e.EventID, e.RequestID = breakglass.LinkRequest, "", "fedcba9876543210"
+	require.NoError(t, c.Put("prod", e))
+	require.NoError(t, c.Drop("0123456789abcdef", "prod"))
+	require.NoError(t, c.Keep("0123456789abcdef", "prod"))
+	_, ok := c.Get("prod", start())
+	assert.True(t, ok, "an event says nothing about access by request")
+	require.NoError(t, c.Drop(e.RequestID, "prod"))
+	_, ok = c.Get("prod", start())
+	assert.False(t, ok)
+}
+
+func TestAnExtensionMovesTheEndOfItsEventOnly(t *testing.T) {
+	c := Open(t.TempDir(), "https://a.example", "token")
+	e, later := entry(), start().Add(2*time.Hour)
+	for _, ref := range []string{"prod", e.EventID} {
+		require.NoError(t, c.Put(ref, e))
+	}
+	require.NoError(t, c.Move("fedcba9876543210", "prod", later))
+	got, _ := c.Get("prod", start())
+	assert.Equal(t, e.GrantEnds, got.GrantEnds)
+	require.NoError(t, c.Move(e.EventID, "prod", later))
+	for _, ref := range []string{"prod", e.EventID} {
+		got, ok := c.Get(ref, start())
+		require.True(t, ok)
+		assert.Equal(t, later, got.GrantEnds)
+		assert.Equal(t, e.Expiration, got.Expiration, "AWS doesn't know of it")
+		assert.True(t, got.Stale(start().Add(50*time.Minute)), "and longer ones are fetched in time")
+	}
+}
+
+func TestWhatAnEarlierVersionKeptIsNotUsed(t *testing.T) {
+	e := entry()
+	e.GrantedBy = ""
+	assert.False(t, e.Usable(start()), "it doesn't say what granted it, nor until when")
+}
+
 func TestSweepRemovesWhatIsOver(t *testing.T) {
 	root := t.TempDir()
 	c := Open(root, "https://a.example", "token")
