@@ -206,7 +206,7 @@ func TestPromise07HistoryStays(t *testing.T) {
 		want := ev
 		want.RemainingSeconds = 0
 		if id != closed.ID {
-			want.Status, want.UpdatedAt = breakglass.StatusExpired, ev.ExpiresAt
+			want.Status, want.UpdatedAt, want.WarnAt = breakglass.StatusExpired, ev.ExpiresAt, time.Time{}
 		}
 		assert.Equal(t, want, kept[id])
 	}
