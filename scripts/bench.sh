@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Measures the service against yardsticks of the same run and prints one table.
-# Arguments name parts: invoke poll history webhook cli memory dynamodb; without any, all.
+# Arguments name parts: invoke credentials poll history webhook cli memory dynamodb; without any, all.
 # A figure that misses its target is marked and doesn't fail the run.
 # The first run builds histories of a million events and less below .cache/bench.
 # dynamodb needs the emulator that `make dynamodb` builds.

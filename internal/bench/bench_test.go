@@ -32,6 +32,7 @@ func TestBench(t *testing.T) {
 		measure func(t *testing.T) []row
 	}{
 		{"invoke", measureInvocations},
+		{"credentials", measureCredentials},
 		{"poll", measurePolls},
 		{"history", measureHistory},
 		{"webhook", measureWebhook},
