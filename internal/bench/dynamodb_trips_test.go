@@ -46,6 +46,9 @@ func (e *emulator) countTrips(t *testing.T) []row {
 		{"list, everything", http.StatusOK, func(int) []byte { return get("/v1/breakglass") }},
 		{"refused invocation", http.StatusConflict, func(i int) []byte { return nth(int64(first + i)) }},
 		{"credentials", http.StatusOK, func(i int) []byte { return post(i, "credentials", "") }},
+		{"credentials, by the chain", http.StatusOK, func(i int) []byte {
+			return request(http.MethodPost, "/v1/credentials", token(of(i)), fmt.Sprintf(`{"profile":%q}`, profile(first+i)))
+		}},
 		{"close", http.StatusOK, func(i int) []byte { return post(i, "close", `{"reason":"the database is up again"}`) }},
 	} {
 		rec.reset()

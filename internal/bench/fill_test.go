@@ -49,24 +49,32 @@ func historyID(i int) string {
 func historyEvent(i, n int) breakglass.Event {
 	created := historyBegin().Add(historyYears * 365 * 24 * time.Hour / time.Duration(n) * time.Duration(i)).Truncate(time.Microsecond)
 	who, what := pair(i)
-	ends := created.Add(time.Hour)
+	ends := created.Add(time.Minute) // before the next one begins, however many there are
 	return breakglass.Event{ID: historyID(i), Invoker: who, RequestedBy: who, Profile: what, ReasonCode: breakglass.ReasonIncident,
-		Justification: "primary database is down, see INC-4711", DurationSeconds: 3600, Status: breakglass.StatusExpired,
+		Justification: "primary database is down, see INC-4711", DurationSeconds: 60, Status: breakglass.StatusExpired,
 		CreatedAt: created, UpdatedAt: ends, ExpiresAt: ends, RequestID: historyID(i), PolicyRule: "oncall"}
 }
 
-func historyEntry(i int, e breakglass.Event) breakglass.LogEntry {
-	return breakglass.LogEntry{Seq: int64(i + 1), Timestamp: e.CreatedAt, Event: breakglass.EntryInvoked, EventID: e.ID, RequestID: e.RequestID,
+// entriesEach is how many audit entries an event of a history has.
+const entriesEach = 2
+
+// historyEntries are the entries of the i-th event: its beginning and its end.
+func historyEntries(i int, e breakglass.Event) [entriesEach]breakglass.LogEntry {
+	begun := breakglass.LogEntry{Seq: int64(entriesEach*i + 1), Timestamp: e.CreatedAt, Event: breakglass.EntryInvoked, EventID: e.ID, RequestID: e.RequestID,
 		Actor: e.Invoker, Invoker: e.Invoker, Profile: e.Profile, ReasonCode: e.ReasonCode, Justification: e.Justification,
 		Status: breakglass.StatusActive, DurationSeconds: e.DurationSeconds, ExpiresAt: e.ExpiresAt,
 		Detail: map[string]string{breakglass.DetailPolicyRule: e.PolicyRule, breakglass.DetailPolicySHA256: historyHash}}
+	over := begun
+	over.Seq, over.Timestamp, over.Event = begun.Seq+1, e.ExpiresAt, breakglass.EntryExpired
+	over.Actor, over.Status, over.Detail = breakglass.SystemActor, breakglass.StatusExpired, nil
+	return [entriesEach]breakglass.LogEntry{begun, over}
 }
 
 // historyHash stands for the hash of the policy file of that time.
 const historyHash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 
-// history returns the path of a database with n events and an audit entry for
-// each. It is kept for later runs; what they wrote is removed again.
+// history returns the path of a database with n events and the audit entries
+// of each. It is kept for later runs; what they wrote is removed again.
 func history(t testing.TB, n int) string {
 	t.Helper()
 	dir := cache(t)
@@ -84,7 +92,7 @@ func history(t testing.TB, n int) string {
 	db := openRaw(t, path)
 	defer func() { _ = db.Close() }() // nothing is left to write
 	for _, text := range []string{"DELETE FROM deliveries", "DELETE FROM idempotency",
-		fmt.Sprintf("DELETE FROM entries WHERE seq > %d", n), fmt.Sprintf("DELETE FROM events WHERE pk > %d", n)} {
+		fmt.Sprintf("DELETE FROM entries WHERE seq > %d", entriesEach*n), fmt.Sprintf("DELETE FROM events WHERE pk > %d", n)} {
 		_, err := db.ExecContext(t.Context(), text)
 		require.NoError(t, err, text)
 	}
@@ -125,7 +133,7 @@ func schema(t testing.TB, path string) string {
 	var all string
 	require.NoError(t, db.QueryRowContext(t.Context(), "SELECT group_concat(sql, ';' ORDER BY name) FROM sqlite_master").Scan(&all))
 	e := historyEvent(7, 1000)
-	sum := sha256.Sum256(fmt.Append(nil, all, e, historyEntry(7, e)))
+	sum := sha256.Sum256(fmt.Append(nil, all, e, historyEntries(7, e)))
 	return hex.EncodeToString(sum[:])[:12]
 }
 
@@ -202,11 +210,13 @@ func insert(ctx context.Context, db *sql.DB, n int) (err error) {
 			e.DurationSeconds, string(e.Status), at, e.UpdatedAt.UnixMicro(), e.ExpiresAt.UnixMicro(), e.RequestID, e.PolicyRule); err != nil {
 			return err
 		}
-		l := historyEntry(i, e)
-		audit.Seal(&l, hash)
-		hash = l.Hash
-		if _, err := entry.ExecContext(ctx, l.Seq, string(l.Event), l.Invoker, l.Profile, at, at, string(audit.Canonical(l)), hash); err != nil {
-			return err
+		for _, l := range historyEntries(i, e) {
+			audit.Seal(&l, hash)
+			hash = l.Hash
+			at := l.Timestamp.UnixMicro()
+			if _, err := entry.ExecContext(ctx, l.Seq, string(l.Event), l.Invoker, l.Profile, at, at, string(audit.Canonical(l)), hash); err != nil {
+				return err
+			}
 		}
 	}
 	return tx.Commit()
@@ -221,18 +231,18 @@ func TestAHistoryIsWhatTheStoreWouldHaveWritten(t *testing.T) {
 	s, err := sqlite.Open(t.Context(), path, sqlite.Options{})
 	require.NoError(t, err)
 	defer func() { _ = s.Close() }() // only read
-	entries, through, err := s.Entries(t.Context(), breakglass.EntryQuery{Limit: n + 1})
+	entries, through, err := s.Entries(t.Context(), breakglass.EntryQuery{Limit: entriesEach*n + 1})
 	require.NoError(t, err)
-	assert.EqualValues(t, n, through)
+	assert.EqualValues(t, entriesEach*n, through)
 	prev := audit.GenesisHash
 	for i, e := range entries {
 		want := e
 		audit.Seal(&want, prev)
 		require.Equal(t, want, e)
 		prev = e.Hash
-		ev, err := s.Event(t.Context(), historyID(i))
+		ev, err := s.Event(t.Context(), historyID(i/entriesEach))
 		require.NoError(t, err)
-		require.Equal(t, historyEvent(i, n), ev)
+		require.Equal(t, historyEvent(i/entriesEach, n), ev)
 	}
 	active, err := s.Agenda(t.Context(), 1)
 	require.NoError(t, err)
