@@ -199,6 +199,9 @@ func TestEveryCallAnswersAsTheTableSays(t *testing.T) {
 					if p.Call == breakglass.CallInvoke || p.Call == breakglass.CallAccess || p.Call == breakglass.CallRequest {
 						s = start(t, options{}) // nothing else is in the way, or gives access
 					}
+					if p.Call == breakglass.CallWhy {
+						s.clock.advance(5 * time.Second) // one more story for everybody
+					}
 					id := s.put(t, name, p.Target, state)
 					before, asked := s.events(t), s.accessRequests(t)
 					a := s.call(t, ask(p.Call, p.Target, name, id, state))

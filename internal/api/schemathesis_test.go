@@ -146,10 +146,10 @@ phases.stateful.checks.positive_data_acceptance.expected-statuses = ["2xx", "403
 [[operations]]
 include-name = "GET /v1/why/{ref}"
 parameters = {"path.ref" = {dictionary = "told"}}
-checks.positive_data_acceptance.expected-statuses = ["2xx"]
-phases.examples.checks.positive_data_acceptance.expected-statuses = ["2xx", "404"]
-phases.coverage.checks.positive_data_acceptance.expected-statuses = ["2xx", "404"]
-phases.stateful.checks.positive_data_acceptance.expected-statuses = ["2xx", "404"]
+checks.positive_data_acceptance.expected-statuses = ["2xx", "429"]
+phases.examples.checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "429"]
+phases.coverage.checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "429"]
+phases.stateful.checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "429"]
 
 [[operations]]
 include-name = "GET /v1/events"

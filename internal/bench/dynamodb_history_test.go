@@ -35,7 +35,7 @@ func measureTableHistory(t *testing.T, made []transaction) []row {
 	made = made[historyProfiles:manyOf] // of people and profiles that the histories don't have
 	single := func(table string) func(p *past, i int) []byte {
 		return func(_ *past, i int) []byte {
-			return made[i%len(made)].withHead(func(head *action) { ownHead(i, head) }).at(table).request()
+			return made[i%len(made)].withHead(func(head *action) { ownHead(i, head) }).besideTrail().at(table).request()
 		}
 	}
 	read := func(table string) func(p *past, i int) []byte {

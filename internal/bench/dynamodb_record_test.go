@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -130,14 +131,27 @@ func (tx transaction) head() *action {
 
 // withHead is the transaction with another head.
 func (tx transaction) withHead(change func(head *action)) transaction {
+	head := tx.head()
+	return tx.with(func(put *action) bool { return put == head }, change)
+}
+
+// besideTrail is the transaction with its entry outside of the trail, where
+// there is room for it.
+func (tx transaction) besideTrail() transaction {
+	entry := func(put *action) bool {
+		pk, _ := put.Item["pk"]["S"].(string)
+		return strings.HasPrefix(pk, "journal#")
+	}
+	return tx.with(entry, func(put *action) { put.Item["pk"] = attribute{"S": "beside"} })
+}
+
+// with is the transaction with some of its puts changed.
+func (tx transaction) with(which func(put *action) bool, change func(put *action)) transaction {
 	items := append([]map[string]*action(nil), tx.TransactItems...)
 	for i, of := range items {
-		if put := of["Put"]; put != nil && put == tx.head() {
+		if put := of["Put"]; put != nil && which(put) {
 			other := *put
-			other.Item = map[string]attribute{}
-			for name, value := range put.Item {
-				other.Item[name] = value
-			}
+			other.Item = maps.Clone(put.Item)
 			change(&other)
 			items[i] = map[string]*action{"Put": &other}
 		}

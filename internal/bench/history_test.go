@@ -81,7 +81,7 @@ func newPast(t *testing.T, database string, n int) *past {
 // pastOf is the server's history of n events.
 func pastOf(t *testing.T, s *server, n int) *past {
 	t.Helper()
-	p := &past{n: n, head: n, c: dial(t, s.addr)}
+	p := &past{n: n, head: entriesEach * n, c: dial(t, s.addr)}
 	p.c.must(t, http.StatusOK, p.check(0))
 	return p
 }

@@ -59,3 +59,18 @@ func TestAClockBehindTheTrailApprovesNothingAndTakesAwayAllTheSame(t *testing.T)
 	require.NoError(t, err)
 	assert.Equal(t, breakglass.RequestDenied, denied.Status)
 }
+
+func TestStoriesInALoopAreBounded(t *testing.T) {
+	w := newWorld(t)
+	alice := person("alice@example.com")
+	ev, err := w.Invoke(t.Context(), alice, request("prod"))
+	require.NoError(t, err)
+	for range 20 {
+		_, err := w.Why(t.Context(), alice, ev.ID)
+		require.NoError(t, err)
+	}
+	_, err = w.Why(t.Context(), alice, ev.ID)
+	assert.Positive(t, requireCode(t, breakglass.CodeRateLimited, err).RetryAfter)
+	_, err = w.Why(t.Context(), person("sam@example.com", breakglass.RoleReviewer), ev.ID)
+	require.NoError(t, err)
+}

@@ -50,6 +50,7 @@ type Service struct {
 	issuances *budget // by grant
 	enrolling *budget // by person
 	asking    *budget // by person, of access requests
+	telling   *budget // by person, of stories
 	wake      chan struct{}
 	// nextWake is when the sweeper will look again, in Unix microseconds.
 	nextWake atomic.Int64
@@ -58,7 +59,7 @@ type Service struct {
 // New returns a Service. Run must run beside it for expiries to be recorded.
 func New(cfg Config) *Service {
 	s := &Service{cfg: cfg, profiles: map[string]Profile{}, refusals: newRefusals(), issuances: newBudget(issuanceBurst, issuanceRefill),
-		enrolling: newBudget(enrolBurst, enrolRefill), asking: newBudget(askingBurst, askingRefill), wake: make(chan struct{}, 1)}
+		enrolling: newBudget(enrolBurst, enrolRefill), asking: newBudget(askingBurst, askingRefill), telling: newBudget(tellingBurst, tellingRefill), wake: make(chan struct{}, 1)}
 	s.nextWake.Store(awake)
 	if s.cfg.SweepEvery <= 0 {
 		s.cfg.SweepEvery = sweepAtLeast

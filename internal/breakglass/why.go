@@ -3,6 +3,7 @@ package breakglass
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -39,6 +40,10 @@ const (
 	// decisionTime is the longest from a decision to its entry: a call takes no
 	// longer.
 	decisionTime = time.Minute
+	// Each person has this many stories at once, and one more in each refill: each
+	// reads the trail over the life of what it is about.
+	tellingBurst  = 20
+	tellingRefill = 5 * time.Second
 )
 
 // Why tells the story of an event, an access request or a role session, named by
@@ -82,6 +87,9 @@ func (s *Service) whyEvent(ctx context.Context, caller Principal, ev Event) (Sto
 	if refusal := May(caller, CallWhy, targetOf(caller, ev)); refusal != nil {
 		return Story{}, refusal
 	}
+	if err := s.mayTell(caller); err != nil {
+		return Story{}, err
+	}
 	view := ev.At(s.now())
 	story := Story{Kind: StoryEvent, ID: ev.ID, Event: &view}
 	end := ev.ExpiresAt
@@ -99,6 +107,9 @@ func (s *Service) whyEvent(ctx context.Context, caller Principal, ev Event) (Sto
 func (s *Service) whyRequest(ctx context.Context, caller Principal, r AccessRequest) (Story, error) {
 	if refusal := May(caller, CallWhy, s.requestTarget(caller, r)); refusal != nil {
 		return Story{}, refusal
+	}
+	if err := s.mayTell(caller); err != nil {
+		return Story{}, err
 	}
 	view := r.At(s.now())
 	story := Story{Kind: StoryRequest, ID: r.ID, Request: &view}
@@ -121,6 +132,9 @@ func (s *Service) whySession(ctx context.Context, caller Principal, id string) (
 	if at.After(s.now().Add(clockTolerance)) {
 		return Story{}, hidden(CallWhy)
 	}
+	if err := s.mayTell(caller); err != nil {
+		return Story{}, err
+	}
 	q := EntryQuery{Since: at, Until: at.Add(decisionTime)}
 	if May(caller, CallWhy, TargetForeign) != nil {
 		q.Invoker = caller.Name // what is not theirs isn't even looked at
@@ -133,6 +147,15 @@ func (s *Service) whySession(ctx context.Context, caller Principal, id string) (
 		return Story{}, hidden(CallWhy)
 	}
 	return story, nil
+}
+
+// mayTell takes one story of the caller's budget.
+func (s *Service) mayTell(caller Principal) error {
+	if wait := s.telling.spend(caller.Name, s.now()); wait > 0 {
+		return &Error{Code: CodeRateLimited, RetryAfter: wait,
+			Message: fmt.Sprintf("You asked %d times in quick succession. Wait a little; an auditor can read the whole trail with `bgctl events`.", tellingBurst)}
+	}
+	return nil
 }
 
 // tell reads the entries that belong to a story.
