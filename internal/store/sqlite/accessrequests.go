@@ -166,6 +166,7 @@ func (t *tx) AccessRequest(id string) (breakglass.AccessRequest, error) {
 	if r == nil {
 		return breakglass.AccessRequest{}, breakglass.ErrNotFound
 	}
+	t.known.request = r
 	return *r, nil
 }
 
@@ -222,6 +223,6 @@ func (t *tx) PutAccessRequest(r breakglass.AccessRequest) error {
 	for i := range r.Approvals {
 		r.Approvals[i].At = fromMicros(micros(r.Approvals[i].At))
 	}
-	t.writes = append(t.writes, write{request: &r})
+	t.writes = append(t.writes, write{request: &r, counts: t.known.onlyCountsRequest(r)})
 	return nil
 }

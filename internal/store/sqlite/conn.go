@@ -25,7 +25,7 @@ type conn struct {
 	byInvoker, byProfile, findIdem           *stmt
 	findFactor                               *stmt
 	accessRequest, requestByPK, openRequests *stmt
-	putRequest                               *stmt
+	putRequest, countEvent, countRequest     *stmt
 	putEvent, putIdem, putEntry, putDelivery *stmt
 	others                                   map[string]*stmt // by text, prepared when first needed
 }
@@ -84,6 +84,8 @@ func (c *conn) prepareAll() error {
 		{&c.openRequests, sqlOpenRequests},
 		{&c.putRequest, sqlPutAccessRequest},
 		{&c.putEvent, sqlPutEvent},
+		{&c.countEvent, sqlCountEvent},
+		{&c.countRequest, sqlCountRequest},
 		{&c.putIdem, sqlPutIdempotent},
 		{&c.putEntry, sqlPutEntry},
 		{&c.putDelivery, sqlPutDelivery},

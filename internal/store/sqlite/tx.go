@@ -17,6 +17,7 @@ type tx struct {
 	w      *writer
 	keys   *breakglass.Keys
 	writes []write
+	known  known
 	over   bool  // fn has returned
 	broken error // a look-up failed: nothing in this group can be trusted
 }
@@ -26,6 +27,7 @@ var _ breakglass.Tx = (*tx)(nil)
 // write is one buffered write; exactly one of the fields is set.
 type write struct {
 	event      *breakglass.Event
+	counts     bool // of event or request: nothing but its sessions is new
 	request    *breakglass.AccessRequest
 	idem       *breakglass.Idempotent
 	factor     *breakglass.Factor
@@ -101,6 +103,7 @@ func (t *tx) Event(id string) (breakglass.Event, error) {
 	if ev == nil {
 		return breakglass.Event{}, breakglass.ErrNotFound
 	}
+	t.known.event = ev
 	return *ev, nil
 }
 
@@ -185,7 +188,7 @@ func (t *tx) PutEvent(e breakglass.Event) error {
 	if err := t.lookup("event "+e.ID, announced); err != nil {
 		return err
 	}
-	t.writes = append(t.writes, write{event: &e})
+	t.writes = append(t.writes, write{event: &e, counts: t.known.onlyCounts(e)})
 	return nil
 }
 
@@ -218,8 +221,12 @@ func (t *tx) Append(entry breakglass.LogEntry, ev *breakglass.Event, sinks []str
 // apply writes inside the transaction in progress.
 func (wr *write) apply(w *writer) error {
 	switch {
+	case wr.event != nil && wr.counts:
+		return w.c.countEvent.exec(int64(wr.event.Sessions), wr.event.ID)
 	case wr.event != nil:
 		return putEvent(w.c.putEvent, wr.event)
+	case wr.request != nil && wr.counts:
+		return w.c.countRequest.exec(int64(wr.request.Sessions), wr.request.ID)
 	case wr.request != nil:
 		return putAccessRequest(w.c.putRequest, wr.request)
 	case wr.idem != nil:

@@ -84,6 +84,7 @@ func cases() []testCase {
 		{name: "AnUnknownEventIsNotFound", run: testNotFound},
 		{name: "TimesKeepTheirMicroseconds", run: testPrecision},
 		{name: "AnEventCanBeReplaced", run: testReplace},
+		{name: "ACountIsWrittenLikeAnyChange", run: testSessionCount},
 		{name: "ATransactionWritesAllOrNothing", run: testErrorLeavesNothing},
 		{name: "LookUpsSeeTheStateBeforeTheTransaction", run: testOwnWritesInvisible},
 		{name: "LookUpsOutsideTheKeysAreRefused", run: testKeys},
