@@ -2,11 +2,13 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,6 +34,9 @@ import (
 // that the instant at which an operation took effect lies between its call and
 // its return, and an event ends at the expires_at that the server gave it.
 
+// crowd is how many people the servers of these tests know.
+const crowd = 400
+
 // keys is among how many people the clients choose, on two profiles each.
 const keys = 4
 
@@ -41,6 +46,7 @@ const (
 	opInvoke opKind = iota
 	opClose
 	opCheck
+	opExtend // by a second
 )
 
 type opInput struct {
@@ -58,12 +64,16 @@ type opOutput struct {
 	done   time.Time
 }
 
-// modelState is the newest event and whether it was closed.
+// modelState is the newest event, and what became of it.
 type modelState struct {
-	id      string
-	expires time.Time
-	closed  bool
+	id       string
+	expires  time.Time
+	closed   bool
+	extended int // how often
 }
+
+// mostExtensions is how often the policy of these tests lets an event be extended.
+const mostExtensions = 3
 
 func (s modelState) activeAt(t time.Time) bool { return s.id != "" && !s.closed && t.Before(s.expires) }
 
@@ -78,6 +88,8 @@ func step(s modelState, in opInput, out opOutput) (bool, modelState) {
 		}
 		within := !out.view.CreatedAt.Before(in.call.Truncate(time.Microsecond)) && !out.view.CreatedAt.After(out.done)
 		return within && !s.activeAt(out.view.CreatedAt), modelState{id: out.view.ID, expires: out.view.ExpiresAt}
+	case in.kind == opExtend:
+		return s.extend(in, out)
 	case in.kind == opClose:
 		if out.status == http.StatusOK {
 			s2 := s
@@ -88,13 +100,28 @@ func step(s modelState, in opInput, out opOutput) (bool, modelState) {
 	default:
 		switch out.view.Status {
 		case breakglass.StatusActive:
-			return s.id == in.id && s.activeAt(in.call), s
+			same := out.view.ExpiresAt.Equal(s.expires) && out.view.Extensions == s.extended
+			return s.id == in.id && s.activeAt(in.call) && same, s
 		case breakglass.StatusClosed:
 			return s.id != in.id || s.closed, s
 		default: // expired
 			return s.id != in.id || !s.closed && !s.activeAt(out.done), s
 		}
 	}
+}
+
+// extend says the same of an extension.
+func (s modelState) extend(in opInput, out opOutput) (bool, modelState) {
+	switch out.status {
+	case http.StatusConflict:
+		return s.id != in.id || s.closed || !s.activeAt(out.done), s
+	case http.StatusForbidden:
+		return s.id == in.id && s.extended == mostExtensions, s
+	}
+	before := s
+	s.expires, s.extended = s.expires.Add(time.Second), s.extended+1
+	ok := before.id == in.id && before.activeAt(in.call) && within(out.view.UpdatedAt, in.call, out.done) && out.view.UpdatedAt.Before(before.expires)
+	return ok && before.extended < mostExtensions && out.view.ExpiresAt.Equal(s.expires) && out.view.Extensions == s.extended, s
 }
 
 var eventModel = porcupine.Model{
@@ -131,6 +158,7 @@ type recorder struct {
 	kinds   map[string]int      // how often each kind of operation had each outcome
 	lossy   *lossy              // what is known of calls without an answer; nil: each must have one
 	keys    func() int          // the first of the people to choose from; nil: 0
+	broken  bool                // the store may refuse what a planted bug would write
 	closing int                 // how many of the operations on a known event there are for each close
 	tags    atomic.Int64
 }
@@ -143,13 +171,19 @@ func newRecorder(servers ...caller) *recorder {
 // asked once in a while, says so; it may take patience in all.
 func (r *recorder) record(t *testing.T, clients int, atLeast time.Duration, enough func() bool) {
 	t.Helper()
-	begun, piece := time.Now(), uint64(len(r.history))
+	hammer(clients, uint64(len(r.history)), atLeast, enough, func(client int, rnd *rand.Rand) bool { return r.one(t, client, rnd) })
+}
+
+// hammer has the clients do one thing after the other for that long, and then
+// until enough says so; it may take patience in all.
+func hammer(clients int, piece uint64, atLeast time.Duration, enough func() bool, one func(client int, rnd *rand.Rand) bool) {
+	begun := time.Now()
 	var stop atomic.Bool
 	var wg sync.WaitGroup
 	for client := range clients {
 		wg.Go(func() {
 			rnd := rand.New(rand.NewPCG(uint64(client), piece)) // which operation comes next is no secret
-			for !stop.Load() && r.one(t, client, rnd) {
+			for !stop.Load() && one(client, rnd) {
 			}
 		})
 	}
@@ -175,6 +209,9 @@ func (r *recorder) one(t *testing.T, client int, rnd *rand.Rand) bool {
 		if in.kind = opCheck; profile == "prod" && rnd.IntN(r.closing) == 0 {
 			in.kind = opClose
 		}
+		if r.lossy == nil && rnd.IntN(8) == 0 { // whether a lost one took effect can't be told by its own words
+			in.kind = opExtend
+		}
 		in.id = ids[max(0, len(ids)-1-rnd.IntN(2))]
 	}
 	r.mu.Unlock()
@@ -184,6 +221,9 @@ func (r *recorder) one(t *testing.T, client int, rnd *rand.Rand) bool {
 	op := porcupine.Operation{ClientId: client, Input: in, Output: out, Call: in.call.UnixNano(), Return: out.done.UnixNano()}
 	if r.lossy != nil && err != nil {
 		r.lossy.add(op, err)
+		return true
+	}
+	if r.broken && unmadeBy(err) {
 		return true
 	}
 	if !assert.NoError(t, err) {
@@ -199,11 +239,21 @@ func (r *recorder) one(t *testing.T, client int, rnd *rand.Rand) bool {
 	return true
 }
 
+// unmadeBy reports an answer by which nothing was changed, for want of the store.
+func unmadeBy(err error) bool {
+	var refused *refusedAnswer
+	return errors.As(err, &refused) && refused.status == http.StatusServiceUnavailable
+}
+
 // seen says whether every outcome of importance came up that often.
 func (r *recorder) seen(times int) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, outcome := range outcomes {
+	wanted := outcomes
+	if r.lossy == nil {
+		wanted = append(slices.Clone(outcomes), extensions...)
+	}
+	for _, outcome := range wanted {
 		if r.kinds[outcome] < times {
 			return false
 		}
@@ -215,6 +265,9 @@ func (r *recorder) seen(times int) bool {
 // the model tells apart.
 var outcomes = []string{"0 201 active", "0 409 ", "1 200 closed", "1 409 ", "2 200 active", "2 200 closed", "2 200 expired"}
 
+// extensions are those of an extension, where there are such.
+var extensions = []string{"3 200 active", "3 403 ", "3 409 "}
+
 func perform(t *testing.T, c caller, in opInput, who, profile string, seconds int) (opOutput, error) {
 	var a answer
 	var err error
@@ -223,6 +276,8 @@ func perform(t *testing.T, c caller, in opInput, who, profile string, seconds in
 		a, err = c.do(t.Context(), who, http.MethodPost, "/v1/breakglass", strings.Replace(invocation(profile, seconds), justification, in.tag, 1))
 	case opClose:
 		a, err = c.do(t.Context(), who, http.MethodPost, "/v1/breakglass/"+in.id+"/close", fmt.Sprintf(`{"reason":%q}`, in.tag))
+	case opExtend:
+		a, err = c.do(t.Context(), who, http.MethodPost, "/v1/breakglass/"+in.id+"/extend", fmt.Sprintf(`{"justification":%q,"duration_seconds":1}`, in.tag+", which takes longer"))
 	default:
 		a, err = c.do(t.Context(), who, http.MethodGet, "/v1/breakglass/"+in.id, "")
 	}
@@ -237,6 +292,10 @@ func perform(t *testing.T, c caller, in opInput, who, profile string, seconds in
 		out.other = decode[struct {
 			ID string `json:"event_id"`
 		}](t, a).ID
+	case http.StatusForbidden:
+		if a.code() != string(breakglass.CodeExtensionRefused) {
+			err = &refusedAnswer{a}
+		}
 	case http.StatusNotFound:
 		if in.kind == opInvoke {
 			err = fmt.Errorf("unexpected answer %d: %s", a.status, a.body)
@@ -248,25 +307,29 @@ func perform(t *testing.T, c caller, in opInput, who, profile string, seconds in
 }
 
 // serveOver runs the real API and service over a store of its own.
-func serveOver(t *testing.T, wrap func(breakglass.Store) breakglass.Store) caller {
+func serveOver(t *testing.T, wrap func(breakglass.Store) breakglass.Store, change ...func(*breakglass.Config)) caller {
 	t.Helper()
-	return serveOn(t, teststore.Open(t, t.TempDir()), wrap)
+	return serveOn(t, teststore.Open(t, t.TempDir()), wrap, change...)
 }
 
-func serveOn(t *testing.T, st teststore.Store, wrap func(breakglass.Store) breakglass.Store) caller {
+func serveOn(t *testing.T, st teststore.Store, wrap func(breakglass.Store) breakglass.Store, change ...func(*breakglass.Config)) caller {
 	t.Helper()
-	pol, err := policy.Parse("policy.yaml", []byte(openPolicy))
+	pol, err := policy.Parse("policy.yaml", []byte(strings.Replace(openPolicy, "}", fmt.Sprintf(", max_extensions: %d}", mostExtensions), 1)))
 	require.NoError(t, err)
-	auth, err := authn.New(people(4), nil)
+	auth, err := authn.New(people(crowd), nil)
 	require.NoError(t, err)
-	svc := breakglass.New(breakglass.Config{
+	cfg := breakglass.Config{
 		Store: wrap(st), Journal: st, Issuer: issuer.Dev{}, Directory: auth,
 		Profiles: []breakglass.Profile{{Name: "prod"}, {Name: "staging"}},
 		Policy:   func() (breakglass.Policy, error) { return pol, nil },
 		Limits:   func() (breakglass.RateLimiter, error) { return ratelimit.None{}, nil },
 		Sinks:    func(breakglass.EntryType, string) []string { return nil },
 		Now:      time.Now,
-	})
+	}
+	for _, f := range change {
+		f(&cfg)
+	}
+	svc := breakglass.New(cfg)
 	h, err := api.New(api.Config{Service: svc, Authenticator: auth, Spec: spec.OpenAPI(), Log: slog.New(slog.DiscardHandler),
 		RequestsPerCaller: fast, EmergencyCallsPerCaller: fast})
 	require.NoError(t, err)
@@ -285,7 +348,7 @@ func serveOn(t *testing.T, st teststore.Store, wrap func(breakglass.Store) break
 	return c
 }
 
-func TestInvokeCloseAndExpireAreLinearizable(t *testing.T) {
+func TestInvokeExtendCloseAndExpireAreLinearizable(t *testing.T) {
 	r := newRecorder(serveOver(t, func(s breakglass.Store) breakglass.Store { return s }))
 	r.record(t, 8, time.Duration(rounds(4, 60))*time.Second, func() bool { return r.seen(20) })
 	assert.Equal(t, porcupine.Ok, porcupine.CheckOperationsTimeout(eventModel, r.history, 2*time.Minute), "%d operations", len(r.history))

@@ -19,6 +19,9 @@ type faulty struct {
 	calls int
 	tx    func(f *faulty, tx breakglass.Tx) breakglass.Tx
 	event func(f *faulty, ev breakglass.Event) breakglass.Event
+	// Of access requests.
+	request  func(r breakglass.AccessRequest) breakglass.AccessRequest
+	standing func(p breakglass.Pair, st breakglass.Standing) breakglass.Standing
 }
 
 func (f *faulty) Update(ctx context.Context, k breakglass.Keys, fn func(breakglass.Tx) error) error {
@@ -49,6 +52,10 @@ type faultyTx struct {
 	find func(ev *breakglass.Event) *breakglass.Event
 	get  func(ev breakglass.Event) breakglass.Event
 	put  func(ev breakglass.Event) (breakglass.Event, bool)
+	// Of access requests.
+	open       func(breakglass.OpenRequests) breakglass.OpenRequests
+	getRequest func(r breakglass.AccessRequest) breakglass.AccessRequest
+	putRequest func(r breakglass.AccessRequest) (breakglass.AccessRequest, bool)
 }
 
 func (x faultyTx) FindActiveByInvokerAndProfile(invoker, profile string) (*breakglass.Event, error) {
@@ -105,6 +112,31 @@ func TestTheCheckerCatchesPlantedBugs(t *testing.T) {
 				return ev, true
 			}}
 		}},
+		"an extension that is acknowledged but lost": {tx: func(f *faulty, tx breakglass.Tx) breakglass.Tx {
+			return faultyTx{Tx: tx, put: func(ev breakglass.Event) (breakglass.Event, bool) {
+				return ev, ev.Extensions == 0 || ev.Status != breakglass.StatusActive || !f.every(5)
+			}}
+		}},
+		"an extension that isn't counted": {tx: func(_ *faulty, tx breakglass.Tx) breakglass.Tx {
+			return faultyTx{Tx: tx, put: func(ev breakglass.Event) (breakglass.Event, bool) {
+				ev.Extensions = min(ev.Extensions, 2)
+				return ev, true
+			}}
+		}},
+		"an extension of what was closed": {tx: func(_ *faulty, tx breakglass.Tx) breakglass.Tx {
+			var revived bool
+			return faultyTx{Tx: tx, get: func(ev breakglass.Event) breakglass.Event {
+				if revived = ev.Status == breakglass.StatusClosed && time.Now().Before(ev.ExpiresAt); revived {
+					ev.Status = breakglass.StatusActive
+				}
+				return ev
+			}, put: func(ev breakglass.Event) (breakglass.Event, bool) {
+				if revived && ev.Status == breakglass.StatusActive {
+					ev.Status = breakglass.StatusClosed // or the next one can't be invoked
+				}
+				return ev, true
+			}}
+		}},
 		"closing twice": {tx: func(f *faulty, tx breakglass.Tx) breakglass.Tx {
 			return faultyTx{Tx: tx, get: func(ev breakglass.Event) breakglass.Event {
 				if ev.Status == breakglass.StatusClosed && time.Now().Before(ev.ExpiresAt) {
@@ -139,12 +171,23 @@ func TestTheCheckerCatchesPlantedBugs(t *testing.T) {
 // findsABug records until the checker objects, which it has to.
 func (r *recorder) findsABug(t *testing.T) {
 	t.Helper()
-	// Each piece ends with every call answered, and is long enough for an
-	// event to end in it; the first in which the bug shows is the last.
+	r.broken = true
+	// A piece is long enough for an event to end in it.
+	hunt(t, func() { r.record(t, 8, 1500*time.Millisecond, func() bool { return true }) }, func() porcupine.CheckResult {
+		return porcupine.CheckOperationsTimeout(eventModel, r.history, patience)
+	})
+	t.Logf("%d operations: %v", len(r.history), r.kinds)
+}
+
+// hunt records piece after piece until the checker objects, which it has to.
+// Each piece ends with every call answered; the first in which the bug shows is
+// the last.
+func hunt(t *testing.T, record func(), check func() porcupine.CheckResult) {
+	t.Helper()
 	result := porcupine.Ok
 	for begun := time.Now(); result != porcupine.Illegal && time.Since(begun) < 2*patience; {
-		r.record(t, 8, 1500*time.Millisecond, func() bool { return true })
-		result = porcupine.CheckOperationsTimeout(eventModel, r.history, patience)
+		record()
+		result = check()
 	}
-	assert.Equal(t, porcupine.Illegal, result, "%d operations: %v", len(r.history), r.kinds)
+	assert.Equal(t, porcupine.Illegal, result)
 }
