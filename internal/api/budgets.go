@@ -98,7 +98,7 @@ func (b *budget) of(name string) *spending {
 func (c *call) withinBudget() error {
 	b, what := &c.h.budgets.requests, "requests"
 	if c.isEmergency() {
-		b, what = &c.h.budgets.emergency, "invocations, extensions, closes and credentials"
+		b, what = &c.h.budgets.emergency, "invocations, extensions, closes, withdrawals and credentials"
 	}
 	wait := b.spend(c.caller.Name, time.Now())
 	if wait == 0 {
@@ -117,6 +117,7 @@ func (c *call) withinBudget() error {
 // A dry run is a question.
 func (c *call) isEmergency() bool {
 	path := c.r.URL.Path
-	return c.r.Method == http.MethodPost && (strings.HasPrefix(path, "/v1/breakglass") || path == "/v1/credentials") &&
+	taking := strings.HasPrefix(path, "/v1/requests/") && (strings.HasSuffix(path, "/deny") || strings.HasSuffix(path, "/cancel"))
+	return c.r.Method == http.MethodPost && (strings.HasPrefix(path, "/v1/breakglass") || path == "/v1/credentials" || taking) &&
 		(c.r.URL.RawQuery == "" || c.r.URL.Query().Get("dry_run") != "true")
 }

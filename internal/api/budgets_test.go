@@ -63,7 +63,7 @@ func TestCallsOfAnEmergencyHaveABudgetToo(t *testing.T) {
 		{method: "POST", path: "/v1/breakglass/0123456789abcdef/extend", as: bot, body: extending()},
 	} {
 		a := s.pollUntilRefused(t, r)
-		assert.Contains(t, a.problem().Detail, "invocations, extensions, closes and credentials")
+		assert.Contains(t, a.problem().Detail, "invocations, extensions, closes, withdrawals and credentials")
 		assert.Equal(t, 200, s.call(t, request{method: "GET", path: "/v1/whoami", as: r.as}).status, "looking is another budget")
 	}
 }

@@ -236,7 +236,7 @@ func (s *Service) askBreakglass(a asked, g *Grant) LinkAnswer {
 	}
 	answer.Outcome = OutcomeAllowed
 	answer.Message = fmt.Sprintf("Event %s is active until %s.", ev.ID, ev.ExpiresAt.Format(time.RFC3339))
-	g.ID, g.Rule, g.PolicySHA256 = ev.ID, ev.PolicyRule, policy.SHA256()
+	g.ID, g.Rule, g.PolicySHA256 = ev.ID, terms.Rule, policy.SHA256()
 	g.ReasonCode, g.CorrelationID = ev.ReasonCode, ev.RequestID
 	g.until(ev.ExpiresAt, a.now, terms.MaxSession)
 	return answer

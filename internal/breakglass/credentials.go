@@ -120,14 +120,35 @@ func (s *Service) issueUnder(ctx context.Context, caller Principal, a asked, g G
 			Message: fmt.Sprintf("Credentials for %s were fetched %d times in quick succession. Use those that you have; "+
 				"bgctl keeps them until they are about to end.", g, issuanceBurst)}
 	}
+	// From here on it doesn't matter whether the caller still listens: what AWS has
+	// made must be explained.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), issuanceTimeout)
+	defer cancel()
 	creds, err := s.cfg.Issuer.Issue(ctx, a.profile, g, a.now)
 	if err != nil {
-		return Issued{}, err
+		return Issued{}, stamped(err, g, answers)
 	}
 	if err := s.recordIssuance(ctx, caller, a, g, answers, callID, creds); err != nil {
 		return Issued{}, err
 	}
 	return Issued{Credentials: creds, Profile: a.profile, Grant: g}, nil
+}
+
+// issuanceTimeout bounds the call to AWS together with the commit of its entry.
+const issuanceTimeout = 20 * time.Second
+
+// stamped is a failure of the provider with what leads to it from a session that
+// it may have made all the same.
+func stamped(err error, g Grant, answers []LinkAnswer) error {
+	e := *AsError(err)
+	e.Stamps = map[string]string{DetailGrantedBy: string(g.Link), DetailLinks: summary(answers)}
+	if id := g.AccessRequestID(); id != "" {
+		e.AccessRequestID, e.Stamps[DetailAccessRequestID] = id, id
+	}
+	if id := g.DecisionID(); id != "" {
+		e.Stamps[DetailDecisionID], e.Stamps[DetailAccessRule], e.Stamps[DetailAccessSHA256] = id, g.Rule, g.PolicySHA256
+	}
+	return &e
 }
 
 // String names the grant in messages.
@@ -171,12 +192,16 @@ func (s *Service) recordIssuance(ctx context.Context, caller Principal, a asked,
 			return err
 		}
 		still, answer := s.ask(g.Link, again)
+		decided := g
+		if answer.Outcome == OutcomeAllowed { // by this rule, if it is another one now
+			decided.Rule, decided.PolicySHA256, decided.Until = still.Rule, still.PolicySHA256, still.Until
+		}
 		entry := issuanceEntry(again, g, caller, callID)
-		entry.Detail = withCaller(caller, fromWhere(ctx, issuanceDetail(entry.Detail, a.profile, g, answers, c)))
+		entry.Detail = withCaller(caller, fromWhere(ctx, issuanceDetail(entry.Detail, a.profile, decided, answers, c)))
 		switch {
 		case answer.Outcome != OutcomeAllowed:
 			withheld = s.overBy(again, answer)
-		case !still.Until.IsZero() && c.Expiration.After(still.Until):
+		case c.Expiration.After(still.Ends):
 			withheld = &Error{Code: CodePolicyDenied, Rule: still.Rule, Condition: ConditionTime, Message: "The rule that gave access was changed meanwhile. Try again."}
 		}
 		if withheld != nil {

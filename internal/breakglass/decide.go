@@ -42,7 +42,7 @@ func (s *Service) approve(ctx context.Context, tx Tx, caller Principal, r Access
 			"Approval rule %q now gives access for %s at most, and this request asks for %s. Deny it; it can be asked for again.",
 			rule.Rule, words(rule.MaxDuration), words(asked))}
 	}
-	r.Approvals = append(append([]Approval(nil), r.Approvals...), Approval{By: caller.Name, At: now, Comment: comment})
+	r.Approvals = append(s.standingApprovals(rule, r.Approvals), Approval{By: caller.Name, At: now, Comment: comment})
 	r.ApprovalRule, r.ApprovalsRequired, r.UpdatedAt = rule.Rule, rule.Required, now
 	typ := EntryRequestEndorsed
 	if len(r.Approvals) >= rule.Required {
@@ -61,6 +61,20 @@ func (s *Service) approve(ctx context.Context, tx Tx, caller Principal, r Access
 		entry.put(DetailComment, comment)
 	}
 	return r, s.commitDecision(tx, r, entry)
+}
+
+// standingApprovals are those of people whom the rule still names. The groups of
+// somebody whom the server knows from their logins alone aren't known now: their
+// approval stands as long as the rule names groups at all.
+func (s *Service) standingApprovals(rule ApprovalRule, given []Approval) []Approval {
+	var out []Approval
+	for _, a := range given {
+		p, known := s.cfg.Directory.Lookup(a.By)
+		if rule.Approvers.Include(Subject{Name: a.By, Groups: p.Groups}) || !known && len(rule.Approvers.Groups) > 0 {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 // Deny refuses a pending request, or withdraws the approval of an approved one.

@@ -109,7 +109,8 @@ func (s *Service) recordRefusal(ctx context.Context, typ EntryType, caller Princ
 	}
 	key := refusalKey{typ: typ, actor: caller.Name, code: e.Code, event: entry.EventID, via: caller.Via}
 	if key.event == "" {
-		key.event = cmp.Or(entry.Detail[DetailRequestedEvent], entry.Detail[DetailAccessRequestID])
+		// A decision that AWS was asked for is never like another one.
+		key.event = cmp.Or(entry.Detail[DetailRequestedEvent], entry.Detail[DetailAccessRequestID], e.Stamps[DetailDecisionID])
 	}
 	if key.call = entry.Detail[DetailCall]; entry.Detail[DetailDryRun] != "" {
 		key.call = DetailDryRun // the question must not hide the refusal of the deed

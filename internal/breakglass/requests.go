@@ -1,9 +1,11 @@
 package breakglass
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -286,12 +288,17 @@ func (s *Service) requestTarget(caller Principal, r AccessRequest) Target {
 	if caller.Name != "" && caller.Name == r.Requester {
 		return TargetOwn
 	}
-	rule, _, ok, err := s.approvalRule(r.Profile)
-	// Without readable rules whoever sees it by role still does; nobody approves.
-	if err == nil && ok && rule.Approvers.Include(subjectFor(caller)) && !caller.Is(RoleDelegate) {
+	if s.approves(caller, r.Profile) {
 		return TargetDecidable
 	}
 	return TargetForeign
+}
+
+// approves reports whether the rule in force about a profile names the caller as
+// approver. Without readable rules nobody approves.
+func (s *Service) approves(caller Principal, profile string) bool {
+	rule, _, ok, err := s.approvalRule(profile)
+	return err == nil && ok && rule.Approvers.Include(subjectFor(caller)) && !caller.Is(RoleDelegate)
 }
 
 // mayRequest is May for a call about an access request.
@@ -337,12 +344,9 @@ func askedForRequest(caller Principal, id, callID string) LogEntry {
 	return e
 }
 
-// decidablePages bounds how many pages of pending requests are looked through
-// for those that the caller may decide.
-const (
-	decidablePages = 50
-	decidablePage  = 100
-)
+// decidablePage is how many pending requests are looked through at a time for
+// those that the caller may decide.
+const decidablePage = 100
 
 // AccessRequests lists access requests, newest first, and whether there are more:
 // the caller's own, or any for reviewers and auditors. With decidable, it lists
@@ -384,29 +388,50 @@ func requestViews(found []AccessRequest, wanted int, now time.Time) ([]RequestVi
 	return views, more, nil
 }
 
+// decidable lists the pending requests on each profile whose approver the caller is.
 func (s *Service) decidable(ctx context.Context, caller Principal, q RequestQuery) ([]RequestView, bool, error) {
 	wanted := q.Limit
-	q.Limit = decidablePage
 	if q.Status != "" && q.Status != RequestPending {
 		return []RequestView{}, false, nil
 	}
-	q.Status = RequestPending
+	q.Status, q.Limit = RequestPending, decidablePage
 	var mine []AccessRequest
-	for range decidablePages {
-		found, err := s.cfg.Store.AccessRequests(ctx, q)
+	for _, profile := range slices.Sorted(maps.Keys(s.profiles)) {
+		if q.Profile != "" && q.Profile != profile || !s.approves(caller, profile) {
+			continue
+		}
+		on := q
+		on.Profile = profile
+		found, err := s.undecided(ctx, caller, on, wanted+1)
 		if err != nil {
 			return nil, false, AsError(err)
+		}
+		mine = append(mine, found...)
+	}
+	slices.SortFunc(mine, func(a, b AccessRequest) int {
+		return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), strings.Compare(b.ID, a.ID))
+	})
+	return requestViews(mine, wanted, q.Now)
+}
+
+// undecided are requests of others that the caller has not approved yet, at most
+// that many. Those that they have are few: each waits for somebody else.
+func (s *Service) undecided(ctx context.Context, caller Principal, q RequestQuery, most int) (mine []AccessRequest, err error) {
+	for len(mine) < most {
+		found, err := s.cfg.Store.AccessRequests(ctx, q)
+		if err != nil {
+			return nil, err
 		}
 		for _, r := range found {
 			if s.requestTarget(caller, r) == TargetDecidable && !r.ApprovedBy(caller.Name) {
 				mine = append(mine, r)
 			}
 		}
-		if len(found) < q.Limit || len(mine) > wanted {
+		if len(found) < q.Limit {
 			break
 		}
 		last := found[len(found)-1]
 		q.Before = &Position{CreatedAt: last.CreatedAt, ID: last.ID}
 	}
-	return requestViews(mine, wanted, q.Now)
+	return mine[:min(len(mine), most)], nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -34,6 +35,8 @@ const (
 	maxStory = 500
 	// storyPage is how many entries are read at a time.
 	storyPage = 500
+	// maxStoryPages bounds how much of the trail a story reads.
+	maxStoryPages = 100
 	// aftermath is how long after the end entries are looked for: refusals of
 	// those who went on, and an end that was written down late.
 	aftermath = time.Minute
@@ -97,9 +100,12 @@ func (s *Service) whyEvent(ctx context.Context, caller Principal, ev Event) (Sto
 		end = ev.ClosedAt
 	}
 	about := func(e LogEntry) bool { return e.EventID == ev.ID || e.Detail[DetailRequestedEvent] == ev.ID }
-	err := s.tell(ctx, &story, EntryQuery{Invoker: ev.Invoker, Profile: ev.Profile, Since: ev.CreatedAt, Until: end.Add(aftermath)}, about)
+	err := s.tell(ctx, &story, EntryQuery{Invoker: only(caller, ev.Invoker), Since: ev.CreatedAt, Until: end.Add(aftermath)}, about)
 	if err == nil && ev.Status == StatusExpired {
 		err = s.late(ctx, &story, EntryExpired, EntryQuery{Invoker: ev.Invoker, Profile: ev.Profile, Since: end}, about)
+	}
+	if targetOf(caller, ev) != TargetOwn {
+		story.redactFor(caller)
 	}
 	return story, err
 }
@@ -118,9 +124,12 @@ func (s *Service) whyRequest(ctx context.Context, caller Principal, r AccessRequ
 		end = r.EndedAt
 	}
 	about := func(e LogEntry) bool { return e.Detail[DetailAccessRequestID] == r.ID }
-	err := s.tell(ctx, &story, EntryQuery{Invoker: r.Requester, Profile: r.Profile, Since: r.CreatedAt, Until: end.Add(aftermath)}, about)
+	err := s.tell(ctx, &story, EntryQuery{Invoker: only(caller, r.Requester), Since: r.CreatedAt, Until: end.Add(aftermath)}, about)
 	if err == nil && r.Status == RequestExpired {
 		err = s.late(ctx, &story, EntryRequestExpired, EntryQuery{Invoker: r.Requester, Profile: r.Profile, Since: end}, about)
+	}
+	if r.Requester != caller.Name {
+		story.redactFor(caller)
 	}
 	return story, err
 }
@@ -149,6 +158,31 @@ func (s *Service) whySession(ctx context.Context, caller Principal, id string) (
 	return story, nil
 }
 
+// only narrows a story to the entries about its person, for callers who may not
+// read the trail. Whoever may also learns who else tried something.
+func only(caller Principal, person string) string {
+	if May(caller, CallFeed, TargetServer) == nil {
+		return ""
+	}
+	return person
+}
+
+// redactFor leaves out what only those who may read the trail are to know of
+// another person: where they called from, how they logged in, and which keys
+// they got.
+func (st *Story) redactFor(caller Principal) {
+	if May(caller, CallFeed, TargetServer) == nil {
+		return
+	}
+	for i := range st.Entries {
+		e := &st.Entries[i]
+		e.Detail = maps.Clone(e.Detail)
+		for _, key := range []string{DetailClientAddr, DetailAuthenticatedBy, DetailAccessKeyID, DetailRoleSessionName, DetailSourceIdentity} {
+			delete(e.Detail, key)
+		}
+	}
+}
+
 // mayTell takes one story of the caller's budget.
 func (s *Service) mayTell(caller Principal) error {
 	if wait := s.telling.spend(caller.Name, s.now()); wait > 0 {
@@ -162,14 +196,14 @@ func (s *Service) mayTell(caller Principal) error {
 func (s *Service) tell(ctx context.Context, story *Story, q EntryQuery, about func(LogEntry) bool) error {
 	story.Entries = []LogEntry{}
 	q.Limit = storyPage
-	for {
+	for page := 0; ; page++ {
 		entries, through, err := s.cfg.Journal.Entries(ctx, q)
 		if err != nil {
 			return err
 		}
 		story.Entries = append(story.Entries, slices.DeleteFunc(entries, func(e LogEntry) bool { return !about(e) })...)
-		if len(story.Entries) > maxStory {
-			story.Entries, story.Truncated = story.Entries[:maxStory], true
+		if len(story.Entries) > maxStory || page == maxStoryPages {
+			story.Entries, story.Truncated = story.Entries[:min(len(story.Entries), maxStory)], true
 			return nil
 		}
 		head, err := s.cfg.Journal.Head(ctx)
