@@ -89,7 +89,9 @@ func TestCredentialsThatARuleNoLongerAllowsAreWithheld(t *testing.T) {
 	require.NoError(t, err)
 	assert.Equal(t, "night", w.last(t).Detail[breakglass.DetailAccessRule], "the rule that allows it when it is given")
 
-	w.access = func(breakglass.Subject, string, time.Time) breakglass.StandingDecision { return breakglass.StandingDecision{} }
+	w.access = func(breakglass.Subject, string, time.Time) breakglass.StandingDecision {
+		return breakglass.StandingDecision{}
+	}
 	w.issue = func(breakglass.Grant) error { return nil }
 	_, err = w.Invoke(t.Context(), alice, request("prod"))
 	require.NoError(t, err)

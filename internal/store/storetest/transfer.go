@@ -83,7 +83,7 @@ func extend(t *testing.T, s Store, id string) {
 // with the entries that tell of it.
 func fillRequests(t *testing.T, s Store) {
 	t.Helper()
-	created, approved := breakglass.EntryRequestCreated, breakglass.EntryRequestApproved
+	created, endorsed, approved := breakglass.EntryRequestCreated, breakglass.EntryRequestEndorsed, breakglass.EntryRequestApproved
 	withdrawn := endedRequest("bob", "prod", at(4*time.Hour), breakglass.RequestDenied)
 	withdrawn.ApprovedAt, withdrawn.Approvals = at(4*time.Hour), approvedRequest("bob", "prod", at(4*time.Hour)).Approvals
 	for _, c := range []struct {
@@ -91,8 +91,8 @@ func fillRequests(t *testing.T, s Store) {
 		told []breakglass.EntryType
 	}{
 		{newRequest("alice", "prod", at(4*time.Hour)), []breakglass.EntryType{created}},
-		{approvedRequest("alice", "prod", at(4*time.Hour)), []breakglass.EntryType{created, approved}},
-		{withdrawn, []breakglass.EntryType{created, approved, breakglass.EntryRequestDenied}},
+		{approvedRequest("alice", "prod", at(4*time.Hour)), []breakglass.EntryType{created, endorsed, approved}},
+		{withdrawn, []breakglass.EntryType{created, endorsed, approved, breakglass.EntryRequestDenied}},
 		{endedRequest("bob", "prod", at(4*time.Hour), breakglass.RequestCancelled), []breakglass.EntryType{created, breakglass.EntryRequestCancelled}},
 		{newRequest("carol", "profile-0", at(-48*time.Hour)), []breakglass.EntryType{created}},
 		{endedRequest("dora", "staging", at(4*time.Hour), breakglass.RequestExpired), []breakglass.EntryType{created, breakglass.EntryRequestExpired}},
@@ -104,7 +104,12 @@ func fillRequests(t *testing.T, s Store) {
 				if i == 0 && c.r.Status == breakglass.RequestApproved {
 					sinks = []string{"siem"}
 				}
-				errs = append(errs, tx.Append(requestEntry(typ, c.r, at(4*time.Hour)), nil, sinks))
+				entry := requestEntry(typ, c.r, at(4*time.Hour))
+				if typ == endorsed || typ == approved {
+					given := c.r.Approvals[i-1]
+					entry.Actor, entry.Timestamp = given.By, given.At
+				}
+				errs = append(errs, tx.Append(entry, nil, sinks))
 			}
 			return errors.Join(errs...)
 		}))
@@ -255,7 +260,7 @@ func testTransfer(t *testing.T, e Engine) {
 	}
 	FillForTransfer(t, e)
 	export, h := Export(t, e)
-	require.Equal(t, transfer.Counts{Events: 138, Entries: 288, Deliveries: 8, Idempotency: 2, Factors: 2, Requests: 6}, h.Counts)
+	require.Equal(t, transfer.Counts{Events: 138, Entries: 290, Deliveries: 8, Idempotency: 2, Factors: 2, Requests: 6}, h.Counts)
 	restored, err := e.Restore(t, bytes.NewReader(export))
 	require.NoError(t, err)
 	again, _ := Export(t, restored)

@@ -18,7 +18,8 @@ func checkRequest(e Entry) error {
 		return fmt.Errorf("access request %q stands with entry %d, which didn't begin it", r.ID, seq)
 	case r == nil:
 		return fmt.Errorf("entry %d began access request %q, but the request is missing", seq, requestID(e.Log))
-	case r.ID != requestID(e.Log) || r.Requester != e.Log.Actor || r.Profile != e.Log.Profile:
+	case r.ID != requestID(e.Log) || r.Requester != e.Log.Actor || r.Profile != e.Log.Profile ||
+		r.DurationSeconds != e.Log.DurationSeconds || r.Justification != e.Log.Justification:
 		return fmt.Errorf("access request %q is not the one that entry %d began", r.ID, seq)
 	}
 	return validRequest(*r)

@@ -30,16 +30,17 @@ func chainSample(t *testing.T) (Header, []Entry) {
 		Approvals: []breakglass.Approval{{By: "carol", At: noon}}, ApprovedAt: noon, EndedAt: noon, EndedBy: "carol", EndedReason: "no"}
 	pending := breakglass.AccessRequest{ID: pendingID, Requester: "bob", Profile: "prod", Status: breakglass.RequestPending, CreatedAt: noon,
 		UpdatedAt: noon, ExpiresAt: noon.Add(time.Hour)}
-	about := func(typ breakglass.EntryType, id string) breakglass.LogEntry {
-		return breakglass.LogEntry{Event: typ, Actor: "bob", Profile: "prod", Detail: map[string]string{breakglass.DetailAccessRequestID: id}}
+	about := func(typ breakglass.EntryType, r breakglass.AccessRequest, actor string) breakglass.LogEntry {
+		return breakglass.LogEntry{Event: typ, Actor: actor, Profile: "prod", Justification: r.Justification, DurationSeconds: r.DurationSeconds,
+			ExpiresAt: r.ExpiresAt, Detail: map[string]string{breakglass.DetailAccessRequestID: r.ID}}
 	}
 	entries := []Entry{
 		{Log: breakglass.LogEntry{Event: breakglass.EntryInvoked, EventID: eventID, Actor: "alice", Invoker: "alice", Profile: "prod", ExpiresAt: noon.Add(time.Hour)}, Event: &ev},
-		{Log: about(breakglass.EntryRequestCreated, deniedID), Request: &denied},
+		{Log: about(breakglass.EntryRequestCreated, denied, "bob"), Request: &denied},
 		{Log: breakglass.LogEntry{Event: breakglass.EntryExtended, EventID: eventID, Actor: "alice", ExpiresAt: ev.ExpiresAt}},
-		{Log: about(breakglass.EntryRequestApproved, deniedID)},
-		{Log: about(breakglass.EntryRequestDenied, deniedID)},
-		{Log: about(breakglass.EntryRequestCreated, pendingID), Request: &pending},
+		{Log: about(breakglass.EntryRequestApproved, denied, "carol")},
+		{Log: about(breakglass.EntryRequestDenied, denied, "carol")},
+		{Log: about(breakglass.EntryRequestCreated, pending, "bob"), Request: &pending},
 	}
 	h := Header{Source: "sqlite", Counts: Counts{Events: 1, Entries: 6, Requests: 2}}
 	prev := audit.GenesisHash
@@ -89,6 +90,11 @@ func TestARequestIsWhatTheTrailSays(t *testing.T) {
 		"revived":                 {3, `"status":"denied"`, `"status":"approved"`, `access request "00112233445566bb" is approved, but entry 5 says that it is denied`},
 		"ended otherwise":         {3, `"status":"denied"`, `"status":"cancelled"`, "is cancelled, but entry 5 says that it is denied"},
 		"approved by nobody":      {7, `"status":"pending"`, `"status":"approved"`, `access request "00112233445566cc" is approved, but no entry says that it is`},
+		"a longer one":            {3, `"duration_seconds":60`, `"duration_seconds":6000`, "is not the one"},
+		"for another reason":      {7, `"justification":""`, `"justification":"x"`, "is not the one"},
+		"one that ends later":     {7, `"expires_at":"2026-11-02T13:00:00Z"`, `"expires_at":"2099-11-02T13:00:00Z"`, "ends at 2099-11-02T13:00:00Z, but entry 6 says"},
+		"a yes that nobody said":  {7, `"approvals":null`, `"approvals":[{"by":"bob","at":"2026-11-02T12:00:00Z"}]`, `has an approval by "bob" that no entry tells of`},
+		"a yes of another":        {3, `"by":"carol"`, `"by":"dave"`, `has an approval by "dave" that no entry tells of`},
 		"an unknown state":        {7, `"status":"pending"`, `"status":"lost"`, `access request "00112233445566cc" is damaged`},
 		"an approval of nobody":   {3, `"by":"carol"`, `"by":""`, "is damaged"},
 		"in nanoseconds":          {3, `"at":"2026-11-02T12:00:00Z"`, `"at":"2026-11-02T12:00:00.0000001Z"`, "is damaged"},

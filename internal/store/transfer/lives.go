@@ -18,12 +18,20 @@ type life struct {
 	name   string
 	began  int64 // the entry with which it stands
 	status string
-	ends   time.Time // of an event
+	ends   time.Time
+	by     []breakglass.Approval // of an access request
 
 	told        int64 // the entry that told last
 	toldStatus  string
 	toldEnds    time.Time
 	toldEndsSeq int64
+	toldBy      map[approval]bool
+}
+
+// approval is who said yes to an access request, and when.
+type approval struct {
+	by string
+	at time.Time
 }
 
 func eventName(id string) string   { return fmt.Sprintf("event %q", id) }
@@ -39,7 +47,8 @@ func (l lives) entry(e Entry) error {
 	}
 	if r := e.Request; r != nil {
 		name := requestName(r.ID)
-		l[name] = &life{name: name, began: seq, status: string(r.Status), told: seq, toldStatus: string(breakglass.RequestPending)}
+		l[name] = &life{name: name, began: seq, status: string(r.Status), ends: r.ExpiresAt, by: r.Approvals,
+			told: seq, toldStatus: string(breakglass.RequestPending), toldEnds: e.Log.ExpiresAt, toldEndsSeq: seq, toldBy: map[approval]bool{}}
 	}
 	switch e.Log.Event {
 	case breakglass.EntryExtended:
@@ -50,9 +59,15 @@ func (l lives) entry(e Entry) error {
 		return l.over(eventName(e.Log.EventID), string(breakglass.StatusClosed), seq)
 	case breakglass.EntryExpired:
 		return l.over(eventName(e.Log.EventID), string(breakglass.StatusExpired), seq)
+	case breakglass.EntryRequestEndorsed:
+		if v := l[requestName(requestID(e.Log))]; v != nil {
+			v.toldBy[approval{e.Log.Actor, e.Log.Timestamp}] = true
+		}
 	case breakglass.EntryRequestApproved:
 		if v := l[requestName(requestID(e.Log))]; v != nil {
+			v.toldBy[approval{e.Log.Actor, e.Log.Timestamp}] = true
 			v.told, v.toldStatus = seq, string(breakglass.RequestApproved)
+			v.toldEnds, v.toldEndsSeq = e.Log.ExpiresAt, seq
 		}
 	case breakglass.EntryRequestDenied:
 		return l.over(requestName(requestID(e.Log)), string(breakglass.RequestDenied), seq)
@@ -103,6 +118,11 @@ func (v *life) fault() error {
 	case !v.ends.Equal(v.toldEnds):
 		return &LineError{line, fmt.Errorf("%s ends at %s, but entry %d says %s", v.name, v.ends.Format(time.RFC3339Nano),
 			v.toldEndsSeq, v.toldEnds.Format(time.RFC3339Nano))}
+	}
+	for _, a := range v.by {
+		if !v.toldBy[approval{a.By, a.At}] {
+			return &LineError{line, fmt.Errorf("%s has an approval by %q that no entry tells of", v.name, a.By)}
+		}
 	}
 	return nil
 }
