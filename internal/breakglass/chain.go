@@ -125,7 +125,11 @@ func (s *Service) askPolicy(a asked, g *Grant) LinkAnswer {
 	case d.Rule != "":
 		return LinkAnswer{Outcome: OutcomeDenied, Rule: d.Rule, Message: d.Message}
 	}
-	return LinkAnswer{Outcome: OutcomeAbsent, Message: d.Message, Next: who("have standing access", policy.Who(a.profile.Name), a.subject)}
+	answer := LinkAnswer{Outcome: OutcomeAbsent, Message: d.Message}
+	if people := policy.Who(a.profile.Name); !people.Include(a.subject) { // else the message says when
+		answer.Next = who("have standing access", people, a.subject)
+	}
+	return answer
 }
 
 func unreadable(what string) LinkAnswer {
@@ -205,7 +209,7 @@ func (s *Service) noRequest(a asked) LinkAnswer {
 	case !ok:
 		answer.Message += " Nobody can ask for it here: no approval rule is about it."
 	case rule.Requesters.Include(a.subject):
-		answer.Rule, answer.Next = rule.Rule, "bgctl request "+quoted(a.profile.Name)+` --justification "…"`
+		answer.Rule, answer.Next = rule.Rule, "bgctl request "+quoted(a.profile.Name)+` --justification "…"`+ticket(rule.RequireTicket)
 	default:
 		answer.Rule, answer.Next = rule.Rule, who("ask for access", rule.Requesters, a.subject)
 	}
@@ -254,14 +258,23 @@ func (s *Service) noEvent(a asked, policy Policy) LinkAnswer {
 	}
 	if offer, ok := policy.Offer(a.subject, a.profile.Name, a.now); ok {
 		answer.Rule = offer.Rule
-		answer.Next = "bgctl invoke " + quoted(a.profile.Name) + ` --reason incident --justification "…"`
-		if len(offer.ReasonCodes) > 0 && !slices.Contains(offer.ReasonCodes, ReasonIncident) {
-			answer.Next = "bgctl invoke " + quoted(a.profile.Name) + " --reason " + string(offer.ReasonCodes[0]) + ` --justification "…"`
+		reason := ReasonIncident
+		if len(offer.ReasonCodes) > 0 && !slices.Contains(offer.ReasonCodes, reason) {
+			reason = offer.ReasonCodes[0]
 		}
+		answer.Next = "bgctl invoke " + quoted(a.profile.Name) + " --reason " + string(reason) + ` --justification "…"` + ticket(offer.TicketRequired)
 		return answer
 	}
 	answer.Next = who("break the glass", policy.Who(a.profile.Name), a.subject)
 	return answer
+}
+
+// ticket is the flag that a rule wants besides.
+func ticket(required bool) string {
+	if required {
+		return " --ticket …"
+	}
+	return ""
 }
 
 // quoted is a profile's name as an argument of a command line.

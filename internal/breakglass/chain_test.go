@@ -232,6 +232,9 @@ func TestARefusalSaysWhatToDoOrWhoMay(t *testing.T) {
 	assert.Equal(t, `bgctl invoke 'prod db' --reason incident --justification "…"`, answers[2].Next)
 	answers = ask(policyStates()[2], requestStates()[2], eventStates()[4])
 	assert.Empty(t, answers[0].Next, "a deny rule isn't argued with")
+	assert.Equal(t, `bgctl request p --justification "…" --ticket …`, New(Config{Approvals: func() (ApprovalPolicy, error) {
+		return approvalRules{ApprovalRule{Requesters: People{Users: []string{Everybody}}, RequireTicket: true}, true}, nil
+	}}).noRequest(asked{subject: alice, profile: Profile{Name: "p"}}).Next)
 	assert.Equal(t, "bgctl requests 00000000000000aa", answers[1].Next)
 	assert.Equal(t, "bgctl close 00000000000000ee, then bgctl invoke 'prod db'", answers[2].Next)
 	answers = ask(policyStates()[0], requestStates()[0], state{set: func(cfg *Config, _ *Standing) {
