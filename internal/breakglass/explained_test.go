@@ -183,3 +183,17 @@ func TestAStoryTellsOfAttemptsToThoseWhoMayReadTheTrail(t *testing.T) {
 	_, shown = actors(person("carol@example.com"))
 	assert.False(t, shown, "an approver learns neither addresses nor keys")
 }
+
+func TestASessionOfAnotherNameIsNobodysStory(t *testing.T) {
+	w := newWorld(t)
+	alice := person("alice@example.com")
+	ev, err := w.Invoke(t.Context(), alice, request("prod"))
+	require.NoError(t, err)
+	_, err = w.Why(t.Context(), alice, "alice@example.com."+ev.ID)
+	require.NoError(t, err)
+	sam := person("sam@example.com", breakglass.RoleReviewer)
+	for _, name := range []string{"mallory." + ev.ID, "." + ev.ID, "x.alice@example.com." + ev.ID} {
+		_, err = w.Why(t.Context(), sam, name)
+		_ = requireCode(t, breakglass.CodeEventNotFound, err)
+	}
+}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 )
 
@@ -62,28 +61,49 @@ func (s *Service) Why(ctx context.Context, caller Principal, ref string) (Story,
 }
 
 // idIn is the id that a session name ends with, or ref itself.
-func idIn(ref string) string { return ref[strings.LastIndexByte(ref, '.')+1:] }
+func idIn(ref string) string {
+	if _, id, ok := ParseSessionName(ref); ok {
+		return id
+	}
+	return ref
+}
 
 func (s *Service) why(ctx context.Context, caller Principal, ref string) (Story, error) {
 	id := idIn(ref)
 	if !IsID(id) {
 		return Story{}, hidden(CallWhy)
 	}
+	story, holder, err := s.storyOf(ctx, caller, id)
+	if err == nil && ref != id && ref != SessionName(holder, id) {
+		// Whoever may assume the role by other means chooses the name: it must not
+		// pass for somebody else's session.
+		return Story{}, hidden(CallWhy)
+	}
+	return story, err
+}
+
+// storyOf is the story behind an id, and whose it is.
+func (s *Service) storyOf(ctx context.Context, caller Principal, id string) (story Story, holder string, err error) {
 	ev, err := s.cfg.Store.Event(ctx, id)
 	switch {
 	case err == nil:
-		return s.whyEvent(ctx, caller, ev)
+		story, err = s.whyEvent(ctx, caller, ev)
+		return story, ev.Invoker, err
 	case !errors.Is(err, ErrNotFound):
-		return Story{}, err
+		return Story{}, "", err
 	}
 	r, err := s.cfg.Store.AccessRequest(ctx, id)
 	switch {
 	case err == nil:
-		return s.whyRequest(ctx, caller, r)
+		story, err = s.whyRequest(ctx, caller, r)
+		return story, r.Requester, err
 	case !errors.Is(err, ErrNotFound):
-		return Story{}, err
+		return Story{}, "", err
 	}
-	return s.whySession(ctx, caller, id)
+	if story, err = s.whySession(ctx, caller, id); err != nil {
+		return Story{}, "", err
+	}
+	return story, story.Entries[0].Invoker, nil
 }
 
 func (s *Service) whyEvent(ctx context.Context, caller Principal, ev Event) (Story, error) {

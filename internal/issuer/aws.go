@@ -146,7 +146,7 @@ func (a *AWS) Issue(ctx context.Context, p breakglass.Profile, g breakglass.Gran
 }
 
 func assumeRole(p breakglass.Profile, g breakglass.Grant, end time.Time, seconds int32) *sts.AssumeRoleInput {
-	name := SessionName(g.Holder, g.ID)
+	name := breakglass.SessionName(g.Holder, g.ID)
 	in := &sts.AssumeRoleInput{
 		RoleArn:         aws.String(p.RoleARN),
 		RoleSessionName: aws.String(name),
@@ -182,7 +182,7 @@ func fromSTS(p breakglass.Profile, g breakglass.Grant, end, now time.Time, out *
 		SessionToken:    *c.SessionToken,
 		Expiration:      expiration,
 		Issuer:          "aws",
-		RoleSessionName: SessionName(g.Holder, g.ID),
+		RoleSessionName: breakglass.SessionName(g.Holder, g.ID),
 	}
 	if p.SourceIdentity {
 		issued.SourceIdentity = issued.RoleSessionName

@@ -57,7 +57,7 @@ func testCredentialsWork(t *testing.T, w *wire) {
 	id := identityOf(t, w.moto, got)
 	assert.Equal(t, "arn:aws:sts::123456789012:assumed-role/BreakGlass/alice@example.com."+testGrantID, aws.ToString(id.Arn))
 	_, session, _ := strings.Cut(aws.ToString(id.UserId), ":")
-	holder, grantID, ok := ParseSessionName(session)
+	holder, grantID, ok := breakglass.ParseSessionName(session)
 	assert.True(t, ok)
 	assert.Equal(t, "alice@example.com", holder)
 	assert.Equal(t, testGrantID, grantID)

@@ -21,7 +21,7 @@ func (Dev) Issue(_ context.Context, p breakglass.Profile, g breakglass.Grant, no
 		return breakglass.Credentials{}, err
 	}
 	seconds := durationSeconds(end, now, roleMaximum(p))
-	name := SessionName(g.Holder, g.ID)
+	name := breakglass.SessionName(g.Holder, g.ID)
 	c := breakglass.Credentials{
 		AccessKeyID:     "ASIADEVELOPMENT" + rand.Text()[:5], // 20 characters like a real one
 		SecretAccessKey: "dev-secret-not-valid-at-aws-" + rand.Text(),

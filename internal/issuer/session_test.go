@@ -30,7 +30,7 @@ func TestSessionNameCarriesHolderAndGrant(t *testing.T) {
 		{"", "-." + testGrantID},
 		{strings.Repeat("x", 300), strings.Repeat("x", 47) + "." + testGrantID},
 	} {
-		got := SessionName(c.holder, testGrantID)
+		got := breakglass.SessionName(c.holder, testGrantID)
 		assert.Equal(t, c.want, got)
 		assert.Regexp(t, sessionNameRule, got)
 	}
@@ -39,7 +39,7 @@ func TestSessionNameCarriesHolderAndGrant(t *testing.T) {
 func TestParseSessionNameRefusesOtherSessions(t *testing.T) {
 	for _, name := range []string{"", ".", "alice", "i-0123456789abcdef0", testGrantID, "." + testGrantID,
 		"alice." + testGrantID[1:], "alice." + strings.ToUpper(testGrantID), "alice." + testGrantID + "."} {
-		_, _, ok := ParseSessionName(name)
+		_, _, ok := breakglass.ParseSessionName(name)
 		assert.False(t, ok, name)
 	}
 }
@@ -50,11 +50,11 @@ func FuzzSessionName(f *testing.F) {
 	f.Add(strings.Repeat("é", 100), testGrantID)
 	f.Add("a.0123456789abcdef", "not an id, much longer than one and with . in it 0123456789")
 	f.Fuzz(func(t *testing.T, holder, id string) {
-		name := SessionName(holder, id)
+		name := breakglass.SessionName(holder, id)
 		if !sessionNameRule.MatchString(name) {
 			t.Fatalf("STS refuses %q", name)
 		}
-		who, grant, ok := ParseSessionName(name)
+		who, grant, ok := breakglass.ParseSessionName(name)
 		if breakglass.IsID(id) && (!ok || grant != id) {
 			t.Fatalf("%q leads to %q, not to grant %q", name, grant, id)
 		}
