@@ -143,9 +143,10 @@ func (s *oidcServer) loginBy(t *testing.T, args, env []string, visit func(said s
 	var rest sync.WaitGroup
 	rest.Go(func() { _, _ = io.Copy(&later, lines) })
 	visit(said.String())
-	require.NoError(t, cmd.Wait())
+	err = cmd.Wait()
 	rest.Wait()
 	said.WriteString(later.String())
+	require.NoError(t, err, "%s", &said)
 	assert.Contains(t, said.String(), "as alice@example.com")
 	return said.String()
 }

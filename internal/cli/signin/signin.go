@@ -161,6 +161,9 @@ func (p *Provider) post(ctx context.Context, endpoint string, form url.Values, o
 
 func (p *Provider) do(req *http.Request, out any) (status int, err error) {
 	req.Header.Set("Accept", "application/json")
+	// People take seconds between two calls, and providers drop idle connections
+	// after some: a form that meets that moment would be lost, and isn't sent twice.
+	req.Close = true
 	resp, err := p.cfg.HTTP.Do(req)
 	if err != nil {
 		if ctx := req.Context(); errors.Is(ctx.Err(), context.Canceled) {
