@@ -60,6 +60,22 @@ func TestAClockBehindTheTrailApprovesNothingAndTakesAwayAllTheSame(t *testing.T)
 	assert.Equal(t, breakglass.RequestDenied, denied.Status)
 }
 
+func TestAClockThatFallsBehindWhileCredentialsAreMadeWithholdsThemOnRecord(t *testing.T) {
+	w := newWorld(t)
+	alice := person("alice@example.com")
+	ev, err := w.Invoke(t.Context(), alice, request("prod"))
+	require.NoError(t, err)
+	w.issue = func(breakglass.Grant) error { w.at(t0.Add(-time.Minute)); return nil } // or another server's trail goes ahead
+	_, err = w.CredentialsFor(t.Context(), alice, "prod", "")
+	e := requireCode(t, breakglass.CodeUnavailable, err)
+	require.ErrorIs(t, e, breakglass.ErrClockBehind)
+	trail := w.trail(t)
+	require.Len(t, trail, 2, "exactly one entry explains what AWS has made")
+	assert.Equal(t, breakglass.EntryCredentialsDenied, trail[1].Event)
+	assert.Equal(t, "ASIATEST", trail[1].Detail[breakglass.DetailAccessKeyID])
+	assert.Equal(t, ev.ID, trail[1].EventID)
+}
+
 func TestStoriesInALoopAreBounded(t *testing.T) {
 	w := newWorld(t)
 	alice := person("alice@example.com")

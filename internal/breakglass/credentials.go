@@ -182,15 +182,17 @@ func (s *Service) recordIssuance(ctx context.Context, caller Principal, a asked,
 	var withheld *Error
 	err := s.cfg.Store.Update(ctx, keys, func(tx Tx) error {
 		withheld = nil
-		now, err := s.begin(tx)
+		// By a clock that is behind by now nothing is given, but AWS has made them.
+		now, behind := s.begin(tx)
+		if behind != nil && !errors.Is(behind, ErrClockBehind) {
+			return behind
+		}
+		standing, err := held(tx, g)
 		if err != nil {
 			return err
 		}
 		again := a
-		again.now, again.standing = now, Standing{}
-		if again.standing, err = held(tx, g); err != nil {
-			return err
-		}
+		again.now, again.standing = now, standing
 		still, answer := s.ask(g.Link, again)
 		decided := g
 		if answer.Outcome == OutcomeAllowed { // by this rule, if it is another one now
@@ -199,6 +201,8 @@ func (s *Service) recordIssuance(ctx context.Context, caller Principal, a asked,
 		entry := issuanceEntry(again, g, caller, callID)
 		entry.Detail = withCaller(caller, fromWhere(ctx, issuanceDetail(entry.Detail, a.profile, decided, answers, c)))
 		switch {
+		case behind != nil:
+			withheld = AsError(behind)
 		case answer.Outcome != OutcomeAllowed:
 			withheld = s.overBy(again, answer)
 		case c.Expiration.After(still.Ends):
